@@ -1,0 +1,24 @@
+"""Stochastic gradient descent for linear models, compiled."""
+
+from . import losses
+from ._sklearn import ConvergenceWarning, NotFittedError
+from .io import CSR, load_svmlight
+from ._linear import load
+from .classification import Perceptron, SGDClassifier
+from .losses import check_gradient
+from .regression import SGDRegressor
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CSR",
+    "ConvergenceWarning",
+    "NotFittedError",
+    "Perceptron",
+    "SGDClassifier",
+    "SGDRegressor",
+    "check_gradient",
+    "load",
+    "load_svmlight",
+    "losses",
+]

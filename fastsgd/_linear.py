@@ -1,0 +1,386 @@
+"""What the linear estimators share: their parameters' checks, the life of their state, scores and files."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+
+from . import _validation as check
+from ._sklearn import ConvergenceWarning, Estimator, NotFittedError, known_as
+from ._training import Divergence, Schedule, coefficients, decision, new_state, solution, train
+from ._validation import Array, Rows
+from .core import sgd
+from .core.losses import Loss
+from .io import PathLike, load_archive, save_archive
+
+SCHEDULES = tuple(sgd.SCHEDULES)
+
+
+class LinearSGD(Estimator):
+    """K linear scores W x + b and the state their training carries on.
+
+    Fitted, it has `coef_`, `intercept_`, `n_iter_`, `t_`, `loss_curve_` and `n_features_in_`. `_state` is the truth
+    and `coef_` a view of it, unless the caller has put something else in its place: then that is what counts.
+    """
+
+    # The parameters, as the subclasses' __init__ sets them.
+    loss: str
+    penalty: str | None
+    alpha: float
+    l1_ratio: float | None
+    fit_intercept: bool
+    max_iter: int
+    tol: float | None
+    shuffle: bool
+    verbose: int
+    epsilon: float
+    random_state: Any
+    learning_rate: str
+    eta0: float
+    power_t: float
+    early_stopping: bool
+    validation_fraction: float
+    n_iter_no_change: int
+    warm_start: bool
+    average: bool | int
+    batch_size: int
+    intercept_decay: float | str
+
+    coef_: Array
+    intercept_: Array
+    n_iter_: int
+    t_: float
+    loss_curve_: list[float]
+    n_features_in_: int
+
+    def _keep(self, arguments: Mapping[str, Any]) -> None:
+        """Keep the arguments of __init__, its locals(), under their names and unchanged."""
+        for name, value in arguments.items():
+            if name not in ("self", "__class__"):
+                setattr(self, name, value)
+
+    def _check_parameters(self) -> None:
+        check.check_choice(self, "penalty", ("l2", "l1", "elasticnet", None))
+        check.check_choice(self, "learning_rate", SCHEDULES)
+        for name in ("fit_intercept", "shuffle", "early_stopping", "warm_start"):
+            check.check_flag(self, name)
+        check.check_number(self, "alpha", 0)
+        check.check_number(self, "l1_ratio", 0, 1, none=self.penalty != "elasticnet")
+        check.check_number(self, "max_iter", 1, integer=True)
+        check.check_number(self, "tol", 0, none=True)
+        check.check_number(self, "verbose", 0)
+        check.check_number(self, "epsilon", 0)
+        check.check_number(self, "eta0", 0, open_low=True)
+        check.check_number(self, "power_t", -np.inf, open_low=True)
+        check.check_number(self, "validation_fraction", 0, 1, open_low=True, open_high=True)
+        check.check_number(self, "n_iter_no_change", 1, integer=True)
+        check.check_number(self, "batch_size", 1, integer=True)
+        if not isinstance(self.average, (bool, np.bool_)):
+            check.check_number(self, "average", 1, integer=True)
+        if self.intercept_decay != "auto":
+            check.check_number(self, "intercept_decay", 0)
+        if self.learning_rate == "optimal" and self.alpha == 0:
+            raise ValueError(
+                "alpha must be > 0 since learning_rate is 'optimal'. alpha is used to compute the optimal step size."
+            )
+
+    def _settings(self, rows: Rows) -> sgd.Settings:
+        auto = isinstance(self.intercept_decay, str)
+        ratios = {None: 0.0, "l2": 0.0, "l1": 1.0, "elasticnet": self.l1_ratio}
+        return sgd.Settings(
+            schedule=self.learning_rate,
+            eta0=self.eta0,
+            power_t=self.power_t,
+            alpha=self.alpha,
+            strength=self.alpha if self.penalty else 0.0,
+            l1_ratio=ratios[self.penalty],
+            intercept_decay=(0.01 if rows.sparse else 1.0) if auto else self.intercept_decay,
+            fit_intercept=self.fit_intercept,
+            batch_size=min(self.batch_size, rows.shape[0]),
+            average_from=int(self.average),
+        )
+
+    def _fit(
+        self, rows: Rows, targets: Array, weights: Array | None, state: sgd.State, loss: Loss, *, epochs: int | None,
+        validation: tuple[Array, Any] | None = None,
+    ) -> Self:  # fmt: skip
+        """Train `state` on the rows; epochs=None is one pass of partial_fit, without a criterion to stop by."""
+        if self.average and state.average is None:
+            state.average, state.average_bias = np.zeros_like(state.weights), np.zeros_like(state.bias)
+        if self.penalty in ("l1", "elasticnet") and state.received is None:
+            state.received = np.zeros_like(state.weights)
+        order = np.arange(rows.shape[0], dtype=np.uint32) if validation is None else validation[0]
+        schedule = Schedule(
+            epochs=epochs or 1,
+            tol=self.tol if epochs else None,
+            n_iter_no_change=self.n_iter_no_change,
+            shuffle=bool(self.shuffle),
+            seed=_seed(self.random_state),
+            adaptive=self.learning_rate == "adaptive",
+            passive=self.learning_rate in ("pa1", "pa2"),
+            verbose=self.verbose,
+            score=None if validation is None else validation[1],
+        )
+        try:
+            history = train(loss, self._settings(rows), state, rows, targets, weights, order, schedule)
+        except Divergence:
+            if state is getattr(self, "_state", None):
+                for name in ("_state", "_published", "coef_", "intercept_"):
+                    vars(self).pop(name, None)
+            raise
+        self._state = state
+        self.n_iter_, self.t_, self.n_features_in_ = len(history.objectives), state.t, rows.shape[1]
+        self.loss_curve_ = history.objectives if epochs else [*getattr(self, "loss_curve_", []), *history.objectives]
+        self._publish()
+        if history.clipped:
+            warnings.warn(
+                f"{history.clipped} derivatives exceeded 1e12 and were cut off: training diverges. Scale the features "
+                "(to zero mean and unit variance, or rows to unit length) or lower eta0.",
+                known_as(ConvergenceWarning),
+                stacklevel=4,
+            )
+        elif epochs and self.tol is not None and not history.converged:
+            warnings.warn(
+                "Maximum number of iteration reached before convergence. Consider increasing max_iter to improve the "
+                "fit, or tol=None for a fixed number of epochs.",
+                known_as(ConvergenceWarning),
+                stacklevel=4,
+            )
+        return self
+
+    def _publish(self) -> None:
+        coef, intercept = solution(self._state)
+        self.coef_, self.intercept_ = self._shape_coef(coef), intercept
+        self._published = (self.coef_, self.intercept_)
+
+    def _shape_coef(self, coef: Array) -> Array:
+        return coef
+
+    def _coefficients(self) -> tuple[Array, Array]:
+        """(K, d) and (K,), whatever is in coef_ and intercept_ now."""
+        if not hasattr(self, "coef_"):
+            name = type(self).__name__
+            raise known_as(NotFittedError)(
+                f"This {name} instance is not fitted yet. Call 'fit' with appropriate arguments before using this "
+                "estimator."
+            )
+        coef: Any = self.coef_
+        coef = coef.toarray() if hasattr(coef, "toarray") else np.asarray(coef)
+        return np.atleast_2d(coef), np.atleast_1d(self.intercept_)
+
+    def _state_now(self) -> sgd.State:
+        """The state to train on: the one left by the last call, unless coef_ or intercept_ were replaced since."""
+        if not self._is_published():
+            coef, intercept = self._coefficients()
+            state = self._new_state(*coef.shape, coef.dtype, self._state.feature_major, coef, intercept)
+            state.t = self._state.t
+            self._state = state
+        return self._state
+
+    def _is_published(self) -> bool:
+        coef, intercept = getattr(self, "_published", (None, None))
+        return self.coef_ is coef and self.intercept_ is intercept
+
+    @staticmethod
+    def _new_state(
+        n_outputs: int, n_features: int, dtype: Any, feature_major: bool, coef: Any = None, intercept: Any = None
+    ) -> sgd.State:
+        state = new_state(n_outputs, n_features, dtype, feature_major)
+        shape = (n_outputs, n_features)
+        if coef is not None:
+            shapes = (shape, (n_features,)) if n_outputs == 1 else (shape,)
+            coefficients(state, state.weights)[:] = check.check_initial(coef, shapes, "coef_init").reshape(shape)
+        if intercept is not None:
+            shapes = ((n_outputs,), ()) if n_outputs == 1 else ((n_outputs,),)
+            state.bias[:] = check.check_initial(intercept, shapes, "intercept_init")
+        return state
+
+    def _starting_state(self, rows: Rows, n_outputs: int, coef_init: Any, intercept_init: Any) -> sgd.State:
+        """The state that `fit` starts from: zeros, what the caller gives, or the last solution (warm start)."""
+        if self.warm_start and hasattr(self, "coef_"):
+            coef, intercept = self._coefficients()
+            coef_init = coef if coef_init is None else coef_init
+            intercept_init = intercept if intercept_init is None else intercept_init
+        return self._new_state(n_outputs, rows.shape[1], rows.data.dtype, rows.sparse, coef_init, intercept_init)
+
+    def _scores(self, X: Any) -> Array:
+        coef, intercept = self._coefficients()
+        rows = check.check_rows(X)
+        check.check_features(rows, coef.shape[1], type(self).__name__)
+        return decision(rows, coef, intercept)
+
+    def _split(self, n: int, weights: Array | None, codes: Array | None = None) -> tuple[Array, Array]:
+        """Row numbers to train on and to hold out, each class in its share where there are `codes`."""
+        size = int(np.ceil(self.validation_fraction * n))
+        shuffled = np.random.default_rng(_seed(self.random_state)).permutation(n).astype(np.uint32)
+        if codes is not None:
+            shuffled = shuffled[np.argsort(codes[shuffled], kind="stable")]
+        # Every k-th row of the sorted ones, k = n / size, takes the same share of each class.
+        held = np.zeros(n, bool)
+        held[((np.arange(size) + 0.5) * (n / size)).astype(np.int64)] = True
+        training, validation = shuffled[~held], shuffled[held]
+        if not training.size:
+            raise ValueError(
+                f"Splitting {n} samples into a train set and a validation set with validation_fraction="
+                f"{self.validation_fraction!r} led to an empty set. Change validation_fraction, add samples, or "
+                "disable early_stopping."
+            )
+        for rows in (training, validation):
+            if weights is not None and not weights[rows].any():
+                raise ValueError(
+                    "The sample weights for validation set or train set are all zero, consider using a different "
+                    "random state."
+                )
+        if codes is not None and np.unique(codes[training]).size < np.unique(codes).size:
+            raise ValueError("early_stopping leaves a class without a row to train on; it needs two rows a class")
+        return np.sort(training), np.sort(validation)
+
+    def densify(self) -> Self:
+        """Make `coef_` an ndarray again, after `sparsify`.
+
+        Returns
+        -------
+        self
+        """
+        self._coefficients()
+        coef: Any = self.coef_
+        if hasattr(coef, "toarray"):
+            self.coef_ = coef.toarray()
+        return self
+
+    def sparsify(self) -> Self:
+        """Make `coef_` a scipy.sparse matrix, which saves memory where most weights are 0 (l1).
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ImportError
+            If scipy is not installed.
+        """
+        self._coefficients()
+        from scipy.sparse import csr_matrix
+
+        self.coef_ = csr_matrix(self.coef_)
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = dict(vars(self))
+        if "coef_" in kept and self._is_published():
+            for name in ("coef_", "intercept_", "_published"):
+                del kept[name]
+        return kept
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        vars(self).update(kept)
+        if "_state" in kept and "coef_" not in kept:
+            self._publish()
+
+    def save(self, path: PathLike) -> None:
+        """Write the fitted model to a file without pickle, atomically.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Used as given; by custom it ends in .npz.
+
+        Raises
+        ------
+        NotFittedError
+            If there is nothing to save yet.
+        TypeError
+            If a parameter cannot be kept as text: random_state must be None or an int.
+        """
+        self._coefficients()
+        state = self._state_now()
+        parameters = self.get_params()
+        if isinstance(parameters.get("class_weight"), dict):
+            parameters["class_weight"] = [[_plain(k), _plain(w)] for k, w in parameters["class_weight"].items()]
+        values = {name: getattr(state, name) for name in sgd.STATE_FIELDS}
+        arrays = {f"state.{name}": value for name, value in values.items() if isinstance(value, np.ndarray)}
+        header = {
+            "estimator": type(self).__name__,
+            "parameters": {name: _plain(value) for name, value in parameters.items()},
+            "state": {name: value for name, value in values.items() if isinstance(value, (bool, int, float))},
+            "fitted": {name: getattr(self, name) for name in ("n_iter_", "n_features_in_", "loss_curve_")},
+        }
+        classes = getattr(self, "classes_", None)
+        if classes is not None:
+            arrays["classes_"] = classes.astype(str) if classes.dtype == object else classes
+            header["object_labels"] = classes.dtype == object
+        save_archive(path, header, arrays)
+
+    @classmethod
+    def _restore(cls, header: dict[str, Any], arrays: dict[str, Array]) -> Self:
+        parameters = dict(header["parameters"])
+        if isinstance(parameters.get("class_weight"), list):
+            parameters["class_weight"] = {label: weight for label, weight in parameters["class_weight"]}
+        model = cls(**parameters)
+        model._state = state = sgd.State(arrays["state.weights"], arrays["state.bias"], True)
+        for name in sgd.STATE_FIELDS:
+            setattr(state, name, header["state"].get(name, arrays.get(f"state.{name}")))
+        vars(model).update(header["fitted"], t_=state.t)
+        if "classes_" in arrays:
+            classes = arrays["classes_"]
+            vars(model)["classes_"] = classes.astype(object) if header["object_labels"] else classes
+        model._publish()
+        return model
+
+
+def _plain(value: Any) -> Any:
+    """A parameter as JSON has it."""
+    value = value.item() if isinstance(value, np.generic) else value
+    if value is not None and not isinstance(value, (bool, int, float, str, list)):
+        raise TypeError(f"a model file cannot keep the parameter value {value!r}; set it to a number, text or None")
+    return value
+
+
+def _seed(random_state: Any) -> int:
+    """A seed for one call, as scikit-learn reads `random_state`: None is numpy's global state."""
+    if random_state is None:
+        return int(np.random.randint(2**31 - 1))  # noqa: NPY002
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**31 - 1))
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    if isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool) and 0 <= random_state < 2**32:
+        return int(random_state)
+    raise ValueError(
+        f"random_state must be None, an int in [0, 2**32), a RandomState or a Generator, not {random_state!r}"
+    )
+
+
+def load(path: PathLike) -> LinearSGD:
+    """Read a model that `save` wrote.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    SGDClassifier, SGDRegressor or Perceptron
+        Predicts and trains on as the saved one.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is not a model file, is damaged, or comes from a newer version.
+    """
+    header, arrays = load_archive(path)
+    kinds = {kind.__name__: kind for kind in _kinds(LinearSGD)}
+    kind = kinds.get(header.get("estimator", ""))
+    if kind is None:
+        raise ValueError(f"{path} holds no model of this version: estimator {header.get('estimator')!r}")
+    return kind._restore(header, arrays)
+
+
+def _kinds(cls: type[LinearSGD]) -> list[type[LinearSGD]]:
+    return [cls, *(kind for below in cls.__subclasses__() for kind in _kinds(below))]

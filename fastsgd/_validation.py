@@ -1,0 +1,317 @@
+"""Whatever the user passes -> checked arrays, or an error that says what is wrong and where.
+
+The only place that checks: the kernels trust what comes from here. Arrays are copied only where the kernels
+cannot read them as they are (another dtype, byte order or memory layout).
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .core import checks
+from .io import CSR
+
+Array = NDArray[Any]
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+LARGEST_ROW_NUMBER = np.iinfo(np.uint32).max
+
+
+class DataConversionWarning(UserWarning):
+    """The input was reshaped to what was probably meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A checked matrix as the kernels take it; `indptr` is None for dense rows, whose `data` is flat."""
+
+    data: Array
+    indices: Array
+    indptr: Array | None
+    shape: tuple[int, int]
+
+    @property
+    def sparse(self) -> bool:
+        return self.indptr is not None
+
+    @property
+    def nnz(self) -> int:
+        return self.data.size if self.indptr is None else int(self.indptr[-1])
+
+
+def check_rows(X: Any, *, dtype: Any = None) -> Rows:
+    """Check a matrix of features.
+
+    Parameters
+    ----------
+    X : CSR, scipy.sparse matrix or array, DataFrame, ndarray or nested sequence, (n, d)
+    dtype : dtype, optional
+        float32 or float64 to convert to; by default these are kept and everything else becomes float64
+        (float16 becomes float32).
+
+    Raises
+    ------
+    ValueError, TypeError
+        If X is not two-dimensional, is empty, has text, NaN, infinities or malformed CSR arrays.
+    """
+    if isinstance(X, CSR):
+        rows = _check_csr(X.data, X.indices, X.indptr, X.shape, dtype)
+    elif hasattr(X, "tocsr"):
+        if X.ndim != 2:
+            raise ValueError(f"Expected a 2-dimensional sparse container, got {X.ndim} dimensions")
+        X = X if X.format == "csr" else X.tocsr()
+        rows = _check_csr(X.data, X.indices, X.indptr, X.shape, dtype)
+    else:
+        dense = np.ascontiguousarray(_as_floats(_as_matrix(X), dtype, "X"))
+        rows = Rows(dense.reshape(-1), np.empty(0, np.uint8), None, dense.shape)
+    n, d = rows.shape
+    for count, what in ((n, "sample(s)"), (d, "feature(s)")):
+        if count == 0:
+            raise ValueError(f"Found array with 0 {what} (shape={rows.shape}) while a minimum of 1 is required.")
+    if n > LARGEST_ROW_NUMBER:
+        raise ValueError(f"X has {n} rows; at most {LARGEST_ROW_NUMBER} can be trained on at once: use partial_fit")
+    bad = checks.first_nonfinite(rows.data[: rows.nnz])
+    if bad >= 0:
+        row = bad // d if rows.indptr is None else int(np.searchsorted(rows.indptr, bad, side="right")) - 1
+        column = bad % d if rows.indptr is None else int(rows.indices[bad])
+        what = "NaN" if np.isnan(rows.data[bad]) else "infinity"
+        raise ValueError(f"Input X contains {what} at row {row}, column {column}; impute or drop such values first.")
+    return rows
+
+
+def _as_matrix(X: Any) -> Array:
+    try:
+        array = np.asarray(X)
+    except ValueError as error:
+        raise ValueError(f"X is not a matrix of numbers: {error}") from error
+    if array.ndim == 2:
+        return array
+    if array.ndim == 0:
+        raise ValueError(f"Expected 2D array, got scalar array instead: {X!r:.80}")
+    if array.ndim == 1:
+        raise ValueError(
+            f"Expected 2D array, got 1D array instead of length {array.size}. Reshape your data either using "
+            "array.reshape(-1, 1) if it has a single feature or array.reshape(1, -1) if it is a single sample."
+        )
+    raise ValueError(f"Found array with dim {array.ndim}. Expected a matrix of shape (n_samples, n_features).")
+
+
+def _as_floats(array: Array, dtype: Any, name: str) -> Array:
+    """The array in native float32 or float64, itself if it is that already."""
+    kind = array.dtype.kind
+    if kind == "c":
+        raise ValueError(f"Complex data not supported: {name} has dtype {array.dtype}")
+    if kind not in "fiubO":
+        where = f", for example {array.flat[0]!r}" if array.size else ""
+        raise ValueError(f"{name} has dtype {array.dtype} where numbers belong{where}; encode it as numbers first")
+    if dtype is None:
+        native = array.dtype.newbyteorder("=")
+        dtype = native if native in FLOATS else np.float32 if native == np.float16 else np.float64
+    if kind != "O":
+        with np.errstate(over="ignore"):  # what overflows to infinity is reported by the check for that
+            return array.astype(dtype, copy=False)
+    try:
+        return array.astype(dtype)
+    except (TypeError, ValueError):
+        for position, value in np.ndenumerate(array):
+            try:
+                float(value)
+            except (TypeError, ValueError) as error:
+                where = ", ".join(f"{what} {i}" for what, i in zip(("row", "column"), position, strict=False))
+                fault = TypeError if not isinstance(value, (str, bytes)) else ValueError
+                raise fault(
+                    f"{name} has {value!r} at {where} where a number belongs (argument must be a string or a number)"
+                ) from error
+        raise
+
+
+def _check_csr(data: Any, indices: Any, indptr: Any, shape: Any, dtype: Any) -> Rows:
+    data = np.ascontiguousarray(_as_floats(np.asarray(data), dtype, "X"))
+    indices, indptr = _as_indices(indices, "indices"), _as_indices(indptr, "indptr")
+    n, d = (int(length) for length in shape)
+    if data.ndim != 1 or data.size != indices.size:
+        raise ValueError(f"malformed CSR: data has shape {data.shape}, indices {indices.shape}")
+    if n < 0 or d < 0 or indptr.size != n + 1:
+        raise ValueError(f"malformed CSR: indptr has length {indptr.size}, which does not fit shape {(n, d)}")
+    if indptr[0] != 0:
+        raise ValueError(f"malformed CSR: indptr begins with {indptr[0]}, not 0")
+    row = checks.first_decrease(indptr)
+    if row >= 0:
+        raise ValueError(f"malformed CSR: indptr decreases at row {row}, from {indptr[row]} to {indptr[row + 1]}")
+    if indptr[-1] > data.size:
+        row = int(np.searchsorted(indptr, data.size, side="right")) - 1
+        raise ValueError(f"malformed CSR: row {row} ends at {indptr[row + 1]}, beyond the {data.size} stored values")
+    bad = checks.first_outside(indices[: indptr[-1]], d)
+    if bad >= 0:
+        row = int(np.searchsorted(indptr, bad, side="right")) - 1
+        raise ValueError(f"malformed CSR: row {row} names column {indices[bad]}, outside 0 .. {d - 1}")
+    return Rows(data, indices, indptr, (n, d))
+
+
+def _as_indices(array: Any, name: str) -> Array:
+    array = np.asarray(array)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ValueError(f"malformed CSR: {name} has dtype {array.dtype} and shape {array.shape}, not (n,) integers")
+    native = array.dtype.newbyteorder("=")
+    if native.kind == "u" and native.itemsize == 8 and array.size and array.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"malformed CSR: {name} has a value beyond 2^63")
+    return np.ascontiguousarray(array, native if native in (np.int32, np.int64) else np.int64)
+
+
+def check_features(rows: Rows, expected: int, estimator: str) -> None:
+    if rows.shape[1] != expected:
+        raise ValueError(
+            f"X has {rows.shape[1]} features, but {estimator} is expecting {expected} features as input."
+        )
+
+
+def _as_column(y: Any, n: int, name: str) -> Array:
+    if y is None:
+        raise ValueError("This estimator requires y to be passed, but the target y is None.")
+    try:
+        array = np.asarray(y)
+    except ValueError as error:
+        raise ValueError(f"{name} is not an array: {error}") from error
+    if array.ndim == 2 and array.shape[1] == 1:
+        warnings.warn(
+            f"A column-vector {name} was passed when a 1d array was expected. Please change the shape of {name} to "
+            "(n_samples,), for example using ravel().",
+            DataConversionWarning,
+            stacklevel=5,
+        )
+        array = array.ravel()
+    if array.ndim != 1:
+        raise ValueError(f"{name} should be a 1d array, got an array of shape {array.shape} instead.")
+    if array.size != n:
+        raise ValueError(f"Found input variables with inconsistent numbers of samples: [{n}, {array.size}]")
+    return array
+
+
+def check_real_targets(y: Any, n: int) -> Array:
+    """Targets of a regression: (n,) finite float32 or float64."""
+    values = _as_floats(_as_column(y, n, "y"), None, "y")
+    _check_finite(values, "y")
+    return values
+
+
+def check_labels(y: Any, n: int) -> Array:
+    """Labels of a classification: (n,) of integers, booleans, strings or whole floats."""
+    labels = _as_column(y, n, "y")
+    if labels.dtype.kind == "f":
+        _check_finite(labels, "y")
+        fractions = labels != np.floor(labels)
+        if fractions.any():
+            raise ValueError(
+                f"Unknown label type: continuous, {labels[fractions][0]} for example. Maybe you are trying to fit a "
+                "classifier, which expects discrete classes on a regression target with continuous values."
+            )
+    elif labels.dtype.kind == "O":
+        kinds = {"text" if isinstance(label, str) else "number" for label in labels}
+        missing = [i for i, label in enumerate(labels) if label is None or label != label]
+        if missing:
+            raise ValueError(f"Input y contains NaN or None at row {missing[0]}")
+        if len(kinds) > 1:
+            raise ValueError("y mixes text and numbers; make all labels of one kind")
+    elif labels.dtype.kind not in "iubSU":
+        raise ValueError(f"Unknown label type: dtype {labels.dtype}")
+    return labels
+
+
+def check_probabilities(y: Any, n: int) -> Array | None:
+    """An (n, K) matrix of probabilities, K >= 2; None if y is not a matrix."""
+    matrix = np.asarray(y)
+    if matrix.ndim != 2 or matrix.shape[1] < 2:
+        return None
+    if matrix.shape[0] != n:
+        raise ValueError(f"Found input variables with inconsistent numbers of samples: [{n}, {matrix.shape[0]}]")
+    matrix = _as_floats(matrix, None, "y")
+    _check_finite(matrix.reshape(-1), "y")
+    bad = np.flatnonzero((matrix < 0).any(axis=1) | (np.abs(matrix.sum(axis=1, dtype=np.float64) - 1) > 1e-5))
+    if bad.size:
+        raise ValueError(f"y is a matrix, so its rows are probabilities >= 0 that sum to 1; row {bad[0]} is not")
+    return matrix
+
+
+def check_weights(sample_weight: Any, n: int) -> Array | None:
+    """Weights of the rows: None, or (n,) finite float64 >= 0, not all of them 0."""
+    if sample_weight is None:
+        return None
+    if isinstance(sample_weight, Real):
+        sample_weight = np.full(n, float(sample_weight))
+    weights = np.asarray(sample_weight)
+    if weights.ndim != 1:
+        raise ValueError(f"Sample weights must be 1D array or scalar, not of shape {weights.shape}")
+    if weights.size != n:
+        raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(n,)}!")
+    weights = np.ascontiguousarray(_as_floats(weights, np.float64, "sample_weight"))
+    _check_finite(weights, "sample_weight")
+    if weights.min() < 0:
+        raise ValueError(f"sample_weight is {weights.min()} at row {weights.argmin()}; weights are >= 0")
+    if weights.max() == 0:
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    return weights
+
+
+def check_initial(values: Any, shapes: tuple[tuple[int, ...], ...], name: str) -> Array:
+    """Initial weights: a finite float64 array of one of the shapes."""
+    array = _as_floats(np.asarray(values), np.float64, name)
+    if array.shape not in shapes:
+        raise ValueError(f"Provided {name} has shape {array.shape}; it should be {' or '.join(map(str, shapes))}.")
+    _check_finite(np.ascontiguousarray(array).reshape(-1), name)
+    return array
+
+
+def _check_finite(values: Array, name: str) -> None:
+    bad = np.flatnonzero(~np.isfinite(values))
+    if bad.size:
+        what = "NaN" if np.isnan(values[bad[0]]) else "infinity"
+        raise ValueError(f"Input {name} contains {what} at position {bad[0]}.")
+
+
+def check_choice(estimator: Any, name: str, choices: tuple[Any, ...]) -> None:
+    value = getattr(estimator, name)
+    if not any(value is choice or (isinstance(value, str) and value == choice) for choice in choices):
+        _refuse(estimator, name, f"one of {', '.join(map(repr, choices))}")
+
+
+def check_flag(estimator: Any, name: str) -> None:
+    if not isinstance(getattr(estimator, name), (bool, np.bool_, Integral)):
+        _refuse(estimator, name, "True or False")
+
+
+def check_number(
+    estimator: Any,
+    name: str,
+    low: float,
+    high: float = np.inf,
+    *,
+    integer: bool = False,
+    open_low: bool = False,
+    open_high: bool = False,
+    none: bool = False,
+) -> None:
+    """A parameter is a number of a range, closed but at infinity and where said; `none` lets None pass."""
+    value = getattr(estimator, name)
+    if value is None and none:
+        return
+    kind = Integral if integer else Real
+    fits = isinstance(value, kind) and not isinstance(value, bool)
+    if fits:
+        fits = (low < value if open_low else low <= value) and (value < high if open_high else value <= high)
+    if not fits or (value == np.inf):
+        left, right = "(" if open_low else "[", ")" if open_high or high == np.inf else "]"
+        what = f"{'an int' if integer else 'a float'} in the range {left}{low}, {high}{right}"
+        _refuse(estimator, name, what + (" or None" if none else ""))
+
+
+def _refuse(estimator: Any, name: str, what: str) -> None:
+    raise ValueError(
+        f"The {name!r} parameter of {type(estimator).__name__} must be {what}, "
+        f"got {getattr(estimator, name)!r} instead."
+    )

@@ -1,0 +1,537 @@
+"""SGDClassifier and Perceptron: labels, targets and shapes around the common base."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+
+from . import _validation as check
+from ._linear import LinearSGD
+from ._training import decision, solution
+from ._validation import Array, Rows
+from .core import sgd
+from .core.losses import Loss
+from .losses import get_loss
+
+# With two classes one output is enough: what a loss of K scores becomes then.
+TWO_CLASSES = {"softmax": "log_loss", "multiclass_hinge": "hinge", "multiclass_perceptron": "perceptron"}
+SIGMOIDS = ("log_loss", "logistic_squared_error")
+
+
+class SGDClassifier(LinearSGD):
+    """Linear classifier trained by stochastic gradient descent.
+
+    Minimises the weighted mean of a loss plus a penalty, one row (or `batch_size` rows) at a time. With more than two
+    classes the losses of one score train one output per class against the rest, all in the same visit to a row;
+    'softmax', 'multiclass_hinge' and 'multiclass_perceptron' train the outputs jointly.
+
+    Parameters
+    ----------
+    loss : str, default='hinge'
+        A name of `fastsgd.losses.LOSSES`, whose docstrings give the formulas: 'hinge', 'log_loss', 'modified_huber',
+        'squared_hinge', 'perceptron', 'logistic_squared_error', 'softmax', 'multiclass_hinge',
+        'multiclass_perceptron', or one for regression, with targets -1 and +1.
+    penalty : {'l2', 'l1', 'elasticnet', None}, default='l2'
+        alpha ||W||^2 / 2, alpha ||W||_1 or a mixture; the intercept is not penalised.
+    alpha : float, default=0.0001
+        Strength of the penalty; also sets the step size of 'optimal'.
+    l1_ratio : float, default=0.15
+        Share of l1 in 'elasticnet', in [0, 1].
+    fit_intercept : bool, default=True
+        Whether scores have an intercept.
+    max_iter : int, default=1000
+        Passes over the data that `fit` makes at most.
+    tol : float or None, default=1e-3
+        `fit` stops once `n_iter_no_change` passes in a row have failed to lower the mean objective of a pass (each
+        row's loss taken before its own update) by `tol` below the best so far. None: always `max_iter` passes.
+    shuffle : bool, default=True
+        Whether every pass visits the rows in a new random order.
+    verbose : int, default=0
+        1 prints a line per pass: objective and rows per second.
+    epsilon : float, default=0.1
+        Threshold of 'huber', 'epsilon_insensitive' and 'squared_epsilon_insensitive'.
+    n_jobs : int or None, default=None
+        Accepted for compatibility; training uses one thread.
+    random_state : int, RandomState, Generator or None, default=None
+        Seed of the shuffling and of the validation split.
+    learning_rate : {'optimal', 'constant', 'invscaling', 'adaptive', 'pa1', 'pa2'}, default='optimal'
+        Step t = 1, 2, ...: 'constant' eta0; 'optimal' 1 / (alpha (t0 + t - 1)) with Bottou's t0 = alpha^(-3/4);
+        'invscaling' eta0 / t^power_t; 'adaptive' eta0, divided by 5 whenever the criterion would stop training;
+        'pa1' min(eta0, L / ||x||^2) and 'pa2' L / (||x||^2 + 1 / (2 eta0)), the passive-aggressive steps [1]_.
+    eta0 : float, default=0.01
+        Step size, or the aggressiveness C of 'pa1' and 'pa2'.
+    power_t : float, default=0.5
+        Exponent of 'invscaling'.
+    early_stopping : bool, default=False
+        Hold out `validation_fraction` of the rows, stratified, stop by the accuracy there, keep the best weights.
+    validation_fraction : float, default=0.1
+        Share of rows held out by `early_stopping`.
+    n_iter_no_change : int, default=5
+        Passes without improvement that end training.
+    class_weight : dict, 'balanced' or None, default=None
+        Weight of each class, multiplied into the rows' weights; 'balanced' is n / (K bincount(y)).
+    warm_start : bool, default=False
+        Whether `fit` starts from the last solution.
+    average : bool or int, default=False
+        True: `coef_` is the mean of the iterates of all steps [2]_; an int: of the steps from that one on.
+    batch_size : int, default=1
+        Rows scored at the same weights before one step with their mean gradient; n or more is full-batch descent.
+    intercept_decay : float or 'auto', default='auto'
+        Factor of the intercept's step. 'auto' is scikit-learn's choice, 0.01 on sparse and 1 on dense input; a number
+        makes the two train the same model.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted.
+    coef_ : ndarray of shape (1, n_features) for two classes, else (n_classes, n_features)
+        Weights, of X's dtype.
+    intercept_ : ndarray of shape (1,) or (n_classes,)
+        Intercepts.
+    n_iter_ : int
+        Passes made.
+    t_ : float
+        Steps made, plus 1.
+    loss_curve_ : list of float
+        Mean objective of each pass.
+    n_features_in_ : int
+        Columns of X.
+
+    Notes
+    -----
+    With `shuffle=False` and the same parameters, coefficients equal those of scikit-learn's SGDClassifier, except:
+
+    - l1 reaches every weight once more at the end of a call, so that rare features are as shrunk as frequent ones, and
+      on dense rows, as on sparse ones, only a row's non-zero features while training goes on;
+    - the average with l1 is that of the truncated iterates;
+    - rows of weight 0 are left out altogether, and the objective that decides when to stop is the weighted one;
+    - ||W||^2 in that objective is that of all weights, on sparse input too;
+    - one-versus-rest outputs share the row order, the epochs and, in 'adaptive', the step size; a class weight counts
+      for its rows in all K outputs, not only in the class's own;
+    - `early_stopping` keeps the best weights, not the last.
+
+    'pa1' and 'pa2' work with every loss; the derivation in [1]_ is for 'hinge' and 'epsilon_insensitive'.
+
+    References
+    ----------
+    .. [1] Crammer, Dekel, Keshet, Shalev-Shwartz, Singer: Online Passive-Aggressive Algorithms, JMLR 7 (2006).
+    .. [2] Xu: Towards Optimal One Pass Large Scale Learning with Averaged Stochastic Gradient Descent (2011).
+    .. [3] Bottou: Stochastic Gradient Descent Tricks (2012).
+    .. [4] Tsuruoka, Tsujii, Ananiadou: Stochastic Gradient Descent Training for L1-regularized Log-linear Models with
+       Cumulative Penalty, ACL (2009).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd import SGDClassifier
+    >>> X = np.array([[-1.0, -1.0], [-2.0, -1.0], [1.0, 1.0], [2.0, 1.0]])
+    >>> y = np.array(["left", "left", "right", "right"])
+    >>> model = SGDClassifier(loss="log_loss", max_iter=20, tol=None, random_state=0).fit(X, y)
+    >>> print(model.predict([[-0.8, -1.0]])[0])
+    left
+    """
+
+    _estimator_type = "classifier"
+    classes_: Array
+
+    def __init__(
+        self,
+        loss: str = "hinge",
+        *,
+        penalty: str | None = "l2",
+        alpha: float = 0.0001,
+        l1_ratio: float | None = 0.15,
+        fit_intercept: bool = True,
+        max_iter: int = 1000,
+        tol: float | None = 1e-3,
+        shuffle: bool = True,
+        verbose: int = 0,
+        epsilon: float = 0.1,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        learning_rate: str = "optimal",
+        eta0: float = 0.01,
+        power_t: float = 0.5,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        class_weight: Any = None,
+        warm_start: bool = False,
+        average: bool | int = False,
+        batch_size: int = 1,
+        intercept_decay: float | str = "auto",
+    ) -> None:
+        self._keep(locals())
+
+    def fit(
+        self, X: Any, y: Any, coef_init: Any = None, intercept_init: Any = None, sample_weight: Any = None
+    ) -> Self:
+        """Train from scratch, or from the last solution with `warm_start`.
+
+        Parameters
+        ----------
+        X : {array-like, CSR, sparse matrix, DataFrame} of shape (n, d)
+            Features. float32 and float64 arrays, C-contiguous or CSR, are used as they are, anything else is copied.
+        y : array-like of shape (n,), or of shape (n, K) for loss='softmax'
+            Labels: integers, booleans or strings; or probabilities of the classes 0 .. K-1.
+        coef_init : array-like of the shape of `coef_`, optional
+            Weights to start from.
+        intercept_init : array-like of the shape of `intercept_`, optional
+            Intercepts to start from.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows, >= 0; rows of weight 0 are left out.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data is invalid (the message says what and where), y has one class only, or
+            training diverges.
+        """
+        self._check_parameters()
+        rows = check.check_rows(X)
+        n = rows.shape[0]
+        weights = check.check_weights(sample_weight, n)
+        probabilities = self._probabilities(y, n)
+        if probabilities is None:
+            labels = check.check_labels(y, n)
+            classes, codes = _encode(labels)
+        else:
+            classes, codes = np.arange(probabilities.shape[1]), probabilities.argmax(axis=1)
+        if len(classes) < 2:
+            raise ValueError(
+                f"The number of classes has to be greater than one; got {len(classes)} class: {classes[0]!r} in every row"
+            )
+        targets = self._targets(codes, probabilities, len(classes), rows)
+        weights = self._row_weights(weights, classes, codes)
+        outputs = 1 if len(classes) == 2 else len(classes)
+        state = self._starting_state(rows, outputs, coef_init, intercept_init)
+        validation = self._hold_out(rows, codes, weights) if self.early_stopping else None
+        loss = self._loss_of(len(classes))
+        self._fit(rows, targets, weights, state, loss, epochs=self.max_iter, validation=validation)
+        self.classes_ = classes
+        return self
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Make one pass over a chunk of the data, going on from the present state.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+        classes : array-like of shape (n_classes,)
+            All labels that will ever come; required by the first call.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As for `fit`, and if y has a label that `classes` has not.
+        """
+        self._check_parameters()
+        first = not hasattr(self, "_state")
+        if self.early_stopping:
+            raise ValueError("early_stopping should be False with partial_fit")
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f"class_weight {self.class_weight!r} is not supported for partial_fit. Compute the weights from a large "
+                "sample, n / (K bincount(y)), and pass them as a dict."
+            )
+        rows = check.check_rows(X, dtype=None if first else self._state.weights.dtype)
+        n = rows.shape[0]
+        weights = check.check_weights(sample_weight, n)
+        probabilities = self._probabilities(y, n)
+        known = self._known_classes(classes)
+        if probabilities is None:
+            codes = _encode_known(check.check_labels(y, n), known)
+        elif probabilities.shape[1] == len(known):
+            codes = probabilities.argmax(axis=1)
+        else:
+            raise ValueError(f"y has {probabilities.shape[1]} columns of probabilities for {len(known)} classes")
+        targets = self._targets(codes, probabilities, len(known), rows)
+        weights = self._row_weights(weights, known, codes)
+        if first:
+            outputs = 1 if len(known) == 2 else len(known)
+            state = self._new_state(outputs, rows.shape[1], rows.data.dtype, rows.sparse)
+        else:
+            check.check_features(rows, self.n_features_in_, type(self).__name__)
+            state = self._state_now()
+        self._fit(rows, targets, weights, state, self._loss_of(len(known)), epochs=None)
+        self.classes_ = known
+        return self
+
+    def _known_classes(self, classes: Any) -> Array:
+        if not hasattr(self, "classes_"):
+            if classes is None:
+                raise ValueError("classes must be passed on the first call to partial_fit.")
+            known = _encode(check.check_labels(classes, np.shape(classes)[0]))[0]
+            if len(known) < 2:
+                raise ValueError(f"The number of classes has to be greater than one; got {len(known)} class")
+            return known
+        if classes is not None and not np.array_equal(np.unique(np.asarray(classes)), self.classes_):
+            raise ValueError(
+                f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {self.classes_!r}"
+            )
+        return self.classes_
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        get_loss(self.loss)
+        if self.class_weight is not None and not isinstance(self.class_weight, dict):
+            check.check_choice(self, "class_weight", ("balanced", None))
+
+    def _loss_of(self, n_classes: int) -> Loss:
+        name = TWO_CLASSES.get(self.loss, self.loss) if n_classes == 2 else self.loss
+        return get_loss(name, epsilon=self.epsilon)
+
+    def _probabilities(self, y: Any, n: int) -> Array | None:
+        if self.loss != "softmax" or y is None:
+            return None
+        return check.check_probabilities(y, n)
+
+    def _targets(self, codes: Array, probabilities: Array | None, n_classes: int, rows: Rows) -> Array:
+        """(n, 1) of -1 / +1 or of class numbers, or (n, K) of probabilities, as the kernel takes them."""
+        dtype = rows.data.dtype
+        if probabilities is None:
+            column = codes.astype(dtype)
+            if n_classes == 2:
+                column *= 2
+                column -= 1
+            return column.reshape(-1, 1)
+        if n_classes == 2:
+            return (2 * probabilities[:, 1:] - 1).astype(dtype)
+        return np.ascontiguousarray(probabilities, dtype)
+
+    def _row_weights(self, weights: Array | None, classes: Array, codes: Array) -> Array | None:
+        """Sample weights times class weights; None if all are 1."""
+        if self.class_weight is None:
+            return weights
+        if isinstance(self.class_weight, str):
+            per_class = len(codes) / (len(classes) * np.bincount(codes, minlength=len(classes)))
+        else:
+            unknown = [label for label in self.class_weight if label not in classes.tolist()]
+            if unknown and len(self.class_weight) - len(unknown) < len(classes):
+                raise ValueError(f"The classes, {unknown}, of class_weight are not in y, which has {classes.tolist()}")
+            per_class = np.array([self.class_weight.get(label, 1.0) for label in classes.tolist()])
+        per_class = check.check_weights(per_class, len(classes))
+        combined: Array = per_class[codes] if weights is None else per_class[codes] * weights
+        if not combined.any():
+            raise ValueError("class_weight and sample_weight leave no row with a weight above 0")
+        return combined
+
+    def _hold_out(self, rows: Rows, codes: Array, weights: Array | None) -> tuple[Array, Callable[[sgd.State], float]]:
+        """Rows to train on, and the accuracy on the others."""
+        training, held = self._split(rows.shape[0], weights, codes)
+        labels = codes[held]
+
+        def accuracy(state: sgd.State) -> float:
+            scores = decision(rows, *solution(state), held)
+            return float(np.average(_winners(scores) == labels, weights=None if weights is None else weights[held]))
+
+        return training, accuracy
+
+    def decision_function(self, X: Any) -> Array:
+        """Scores W x + b.
+
+        Parameters
+        ----------
+        X : {array-like, CSR, sparse matrix, DataFrame} of shape (n, d)
+
+        Returns
+        -------
+        ndarray of shape (n,) for two classes, positive meaning `classes_[1]`, else (n, n_classes)
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If X is invalid or has another number of columns than the model.
+        """
+        scores = self._scores(X)
+        return scores[:, 0] if scores.shape[1] == 1 else scores
+
+    def predict(self, X: Any) -> Array:
+        """Labels of the highest scores; parameters and errors as for `decision_function`.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+        """
+        winners = _winners(self._scores(X))
+        return self.classes_[winners]
+
+    @property
+    def predict_proba(self) -> Callable[[Any], Array]:
+        """Probabilities of the classes, (n, n_classes) float64, for an X as in `decision_function`.
+
+        sigma(z) for 'log_loss' and 'logistic_squared_error', normalised to sum to 1 with more than two classes
+        (Zadrozny, Elkan 2002); softmax(z) for 'softmax'; (clip(z, -1, 1) + 1) / 2 for 'modified_huber' (Zhang 2004),
+        normalised likewise.
+
+        Raises
+        ------
+        AttributeError
+            For the other losses, whose scores are no probabilities.
+        """
+        self._check_probabilistic()
+        return self._predict_proba
+
+    @property
+    def predict_log_proba(self) -> Callable[[Any], Array]:
+        """Logarithms of `predict_proba`, exact where the probability itself is too small to tell from 0."""
+        self._check_probabilistic()
+        return self._predict_log_proba
+
+    def _check_probabilistic(self) -> None:
+        if self.loss not in (*SIGMOIDS, "softmax", "modified_huber"):
+            raise AttributeError(
+                f"probability estimates are not available for loss={self.loss!r}: use decision_function, or train with "
+                "loss='log_loss', 'softmax' or 'modified_huber', or calibrate the scores"
+            )
+
+    def _predict_proba(self, X: Any) -> Array:
+        if self.loss != "modified_huber":
+            return np.exp(self._predict_log_proba(X))
+        likely = (np.clip(self._scores(X).astype(np.float64), -1, 1) + 1) / 2
+        if likely.shape[1] == 1:
+            return np.hstack([1 - likely, likely])
+        likely[likely.sum(axis=1) == 0] = 1
+        return likely / likely.sum(axis=1, keepdims=True)
+
+    def _predict_log_proba(self, X: Any) -> Array:
+        if self.loss == "modified_huber":
+            with np.errstate(divide="ignore"):
+                return np.log(self._predict_proba(X))
+        z = self._scores(X).astype(np.float64)
+        if z.shape[1] == 1:
+            z = np.hstack([-z, z])
+        logs = z if self.loss == "softmax" and len(self.classes_) > 2 else -np.logaddexp(0, -z)
+        if len(self.classes_) > 2:
+            logs = logs - logs.max(axis=1, keepdims=True)
+            logs = logs - np.log(np.exp(logs).sum(axis=1, keepdims=True))
+        return logs
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Share of the rows, by weight, whose label is predicted.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+
+        Returns
+        -------
+        float
+        """
+        predicted = self.predict(X)
+        labels = check.check_labels(y, len(predicted))
+        return float(np.average(predicted == labels, weights=check.check_weights(sample_weight, len(predicted))))
+
+
+class Perceptron(SGDClassifier):
+    """Rosenblatt's perceptron: `SGDClassifier` with loss 'perceptron', a constant step and no penalty.
+
+    A row on the wrong side of the boundary, or on it, is added to the weights with the sign of its class; the others
+    change nothing (Rosenblatt 1958). With `batch_size` of n or more it is the full-batch perceptron.
+
+    Parameters
+    ----------
+    penalty : {'l2', 'l1', 'elasticnet', None}, default=None
+    eta0 : float, default=1.0
+        Step size; without a penalty and from zero weights it only scales the model.
+    random_state : int, RandomState, Generator or None, default=0
+    alpha, l1_ratio, fit_intercept, max_iter, tol, shuffle, verbose, n_jobs, early_stopping, validation_fraction, \
+n_iter_no_change, class_weight, warm_start, batch_size, intercept_decay
+        As for `SGDClassifier`, with its attributes and methods.
+
+    See Also
+    --------
+    SGDClassifier : its `loss='multiclass_perceptron'` is the joint rule for more than two classes.
+
+    Examples
+    --------
+    >>> from fastsgd import Perceptron
+    >>> Perceptron(max_iter=5, tol=None).fit([[0.0, 1.0], [1.0, 0.0]], [0, 1]).predict([[2.0, 1.0]])
+    array([1])
+    """
+
+    def __init__(
+        self,
+        *,
+        penalty: str | None = None,
+        alpha: float = 0.0001,
+        l1_ratio: float | None = 0.15,
+        fit_intercept: bool = True,
+        max_iter: int = 1000,
+        tol: float | None = 1e-3,
+        shuffle: bool = True,
+        verbose: int = 0,
+        eta0: float = 1.0,
+        n_jobs: int | None = None,
+        random_state: Any = 0,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        class_weight: Any = None,
+        warm_start: bool = False,
+        batch_size: int = 1,
+        intercept_decay: float | str = "auto",
+    ) -> None:
+        super().__init__(
+            "perceptron",
+            penalty=penalty,
+            alpha=alpha,
+            l1_ratio=l1_ratio,
+            fit_intercept=fit_intercept,
+            max_iter=max_iter,
+            tol=tol,
+            shuffle=shuffle,
+            verbose=verbose,
+            n_jobs=n_jobs,
+            random_state=random_state,
+            learning_rate="constant",
+            eta0=eta0,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            class_weight=class_weight,
+            warm_start=warm_start,
+            batch_size=batch_size,
+            intercept_decay=intercept_decay,
+        )
+
+
+def _encode(labels: Array) -> tuple[Array, Array]:
+    """The classes, sorted, and the number of each label's class."""
+    if labels.dtype.kind in "SUO":
+        classes, codes = np.unique(labels, return_inverse=True)
+        return classes, codes.reshape(-1)
+    classes = np.unique(labels)
+    return classes, np.searchsorted(classes, labels)
+
+
+def _encode_known(labels: Array, classes: Array) -> Array:
+    codes = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
+    strangers = np.flatnonzero(classes[codes] != labels)
+    if strangers.size:
+        row = strangers[0]
+        raise ValueError(
+            f"y has the label {labels[row]!r} at row {row}, which is not among the classes of the first call to "
+            f"partial_fit: {classes.tolist()}"
+        )
+    return codes
+
+
+def _winners(scores: Array) -> Array:
+    """Class numbers: the sign of one score, z = 0 being class 0, or the highest of K."""
+    winners: Array = (scores[:, 0] > 0).astype(np.intp) if scores.shape[1] == 1 else scores.argmax(axis=1)
+    return winners

@@ -1,0 +1,403 @@
+# cython: language_level=3, cdivision=True
+# cython: freethreading_compatible=True
+"""Losses: each is one class, its formula in the docstring and its value and derivative in `evaluate`.
+
+Two kinds share one signature. A loss of one score (`joint = False`) reads z[0] and t[0] only; with K
+outputs it is called once per output. A loss of K scores (`joint = True`) sees them all, with the
+target as K numbers: the indicator of the class, or, for softmax, probabilities.
+
+`targets` tells what t may be: "sign" is -1 or +1, "real" any finite number, "class" an indicator.
+"""
+
+cimport cython
+from libc.math cimport exp, fabs, log1p
+
+import numpy as np
+
+
+cdef class Loss:
+    """Base class of the losses; `value` and `gradient` evaluate over arrays.
+
+    Attributes
+    ----------
+    name : str
+        The name that estimators take.
+    convex : bool
+        Whether L(z, t) is convex in z.
+    joint : bool
+        Whether the loss ties K scores together (softmax and the multiclass losses).
+    targets : {"sign", "real", "class"}
+        Targets are -1 / +1, real numbers, or classes 0 .. K-1.
+    """
+
+    name = ""
+    convex = True
+    joint = False
+    targets = "sign"
+
+    cdef double evaluate(self, const double* z, const double* t, Py_ssize_t outputs, double* g) noexcept nogil:
+        g[0] = 0.0
+        return 0.0
+
+    def value(self, z, t):
+        """L(z, t), elementwise for a loss of one score, per row for a loss of K scores.
+
+        Parameters
+        ----------
+        z : array_like of float
+            Scores: any shape for a loss of one score; (n, K) or, for a single row, (K,) for a joint loss.
+        t : array_like
+            Targets: broadcast against z for a loss of one score; for a joint loss the classes, integers of
+            shape (n,), or an indicator of shape (n, K) (for softmax: any probabilities).
+
+        Returns
+        -------
+        ndarray of float64 or float
+            Of z's shape, without its last axis for a joint loss.
+
+        Raises
+        ------
+        ValueError
+            If z or t is not finite, shapes do not fit, or t is no target of this loss.
+        """
+        return self._over_arrays(z, t)[0]
+
+    def gradient(self, z, t):
+        """dL/dz at (z, t); parameters and errors as for `value`.
+
+        Returns
+        -------
+        ndarray of float64 or float
+            Of z's shape.
+        """
+        return self._over_arrays(z, t)[1]
+
+    def _over_arrays(self, z, t):
+        cdef const double[:, ::1] z_rows, t_rows
+        cdef double[:, ::1] g_rows
+        cdef double[::1] losses
+        cdef Py_ssize_t i
+        z, t = self._check(z, t)
+        outputs = z.shape[-1] if self.joint else 1
+        gradients = np.empty_like(z)
+        values = np.empty(z.shape[:-1] if self.joint else z.shape)
+        if z.size:
+            z_rows, t_rows, g_rows = z.reshape(-1, outputs), t.reshape(-1, outputs), gradients.reshape(-1, outputs)
+            losses = values.reshape(-1)
+            with nogil, cython.boundscheck(False), cython.wraparound(False):
+                for i in range(z_rows.shape[0]):
+                    losses[i] = self.evaluate(&z_rows[i, 0], &t_rows[i, 0], z_rows.shape[1], &g_rows[i, 0])
+        return values[()], gradients[()]
+
+    def _check(self, z, t):
+        z, t = np.array(z, np.float64, order="C"), np.asarray(t)
+        if self.joint:
+            t = self._indicator(z, t)
+        else:
+            try:
+                z, t = (np.ascontiguousarray(a) if a.ndim else a
+                        for a in np.broadcast_arrays(z, np.asarray(t, np.float64)))
+            except ValueError as error:
+                raise ValueError(f"z of shape {z.shape} and t of shape {t.shape} do not fit together") from error
+            if self.targets == "sign" and not self._accepts(t):
+                raise ValueError(f"the targets of {self.name} are -1 and +1, not {t[np.abs(t) != 1].flat[0]}")
+        for what, array in (("z", z), ("t", t)):
+            if not np.isfinite(array).all():
+                raise ValueError(f"{what} has a value that is not finite: {array[~np.isfinite(array)].flat[0]}")
+        return z, np.array(t, np.float64, order="C")
+
+    def _indicator(self, z, t):
+        if z.ndim not in (1, 2) or z.shape[-1] < 2:
+            raise ValueError(f"{self.name} takes scores of shape (n, K) or (K,) with K >= 2, not {z.shape}")
+        if t.shape == z.shape:
+            if not self._accepts(t):
+                raise ValueError(f"an array of targets of {self.name} has {self._indicator_rule}")
+            return t
+        if t.shape != z.shape[:-1] or not np.issubdtype(t.dtype, np.integer):
+            raise ValueError(f"targets for scores of shape {z.shape} are integer classes of shape {z.shape[:-1]}"
+                             f" or an array of shape {z.shape}, not {t.dtype} of shape {t.shape}")
+        if t.size and not (0 <= t.min() and t.max() < z.shape[-1]):
+            raise ValueError(f"classes are 0 .. {z.shape[-1] - 1}, not {t.min() if t.min() < 0 else t.max()}")
+        return np.eye(z.shape[-1])[t]
+
+    _indicator_rule = "one 1 a row and zeros"
+
+    def _accepts(self, t):
+        if self.joint:
+            return np.isin(t, (0, 1)).all() and (t.sum(axis=-1) == 1).all()
+        return np.all(np.abs(t) == 1)
+
+    def __repr__(self):
+        return f"{type(self).__name__}()"
+
+    def __reduce__(self):
+        return type(self), ()
+
+
+# One score, targets -1 / +1; m = t z is the margin.
+
+cdef class LogLoss(Loss):
+    """log(1 + e^-m), derivative -t sigma(-m): logistic regression's cross-entropy.
+
+    t between -1 and 1 stands for the probability u = (t + 1) / 2 of the class +1, as in softmax:
+    u log(1 + e^-z) + (1 - u) log(1 + e^z), derivative sigma(z) - u.
+    """
+
+    name = "log_loss"
+
+    def _accepts(self, t):
+        return np.all(np.abs(t) <= 1)
+
+    cdef double evaluate(self, const double* z, const double* t, Py_ssize_t outputs, double* g) noexcept nogil:
+        cdef double m, e = exp(-fabs(z[0]))
+        if fabs(t[0]) != 1:
+            g[0] = (1 / (1 + e) if z[0] > 0 else e / (1 + e)) - (t[0] + 1) / 2
+            return log1p(e) + (fabs(z[0]) - t[0] * z[0]) / 2
+        m = t[0] * z[0]
+        if m > 0:
+            g[0] = -t[0] * (e / (1 + e))
+            return log1p(e)
+        g[0] = -t[0] / (1 + e)
+        return log1p(e) - m
+
+
+cdef class Hinge(Loss):
+    """max(0, 1 - m), derivative -t if m <= 1 else 0: the linear support vector machine."""
+
+    name = "hinge"
+
+    cdef double evaluate(self, const double* z, const double* t, Py_ssize_t outputs, double* g) noexcept nogil:
+        cdef double m = t[0] * z[0]
+        g[0] = -t[0] if m <= 1 else 0.0
+        return 1 - m if m <= 1 else 0.0
+
+
+cdef class SquaredHinge(Loss):
+    """max(0, 1 - m)^2, derivative -2 t max(0, 1 - m)."""
+
+    name = "squared_hinge"
+
+    cdef double evaluate(self, const double* z, const double* t, Py_ssize_t outputs, double* g) noexcept nogil:
+        cdef double gap = 1 - t[0] * z[0]
+        if gap < 0:
+            gap = 0.0
+        g[0] = -2 * t[0] * gap
+        return gap * gap
+
+
+cdef class ModifiedHuber(Loss):
+    """max(0, 1 - m)^2 if m >= -1, else -4 m: a squared hinge that grows linearly (Zhang 2004)."""
+
+    name = "modified_huber"
+
+    cdef double evaluate(self, const double* z, const double* t, Py_ssize_t outputs, double* g) noexcept nogil:
+        cdef double m = t[0] * z[0], gap = 1 - m if m < 1 else 0.0
+        if m >= -1:
+            g[0] = -2 * t[0] * gap
+            return gap * gap
+        g[0] = -4 * t[0]
+        return -4 * m
+
+
+cdef class Perceptron(Loss):
+    """max(0, -m), derivative -t if m <= 0 else 0 (Rosenblatt 1958); ties update, or W = 0 would never move."""
+
+    name = "perceptron"
+
+    cdef double evaluate(self, const double* z, const double* t, Py_ssize_t outputs, double* g) noexcept nogil:
+        cdef double m = t[0] * z[0]
+        g[0] = -t[0] if m <= 0 else 0.0
+        return -m if m < 0 else 0.0
+
+
+cdef class LogisticSquaredError(Loss):
+    """(sigma(z) - u)^2 / 2, u = (t + 1) / 2, derivative -t sigma(-m)^2 sigma(m): vanishes on confident mistakes."""
+
+    name = "logistic_squared_error"
+    convex = False
+
+    cdef double evaluate(self, const double* z, const double* t, Py_ssize_t outputs, double* g) noexcept nogil:
+        # sigma(z) - u = -t sigma(-m): both sigmoids come from one exponential that cannot overflow.
+        cdef double m = t[0] * z[0], e = exp(-fabs(m)), likely = 1 / (1 + e), unlikely = e / (1 + e)
+        cdef double wrong = unlikely if m > 0 else likely
+        cdef double right = likely if m > 0 else unlikely
+        g[0] = -t[0] * wrong * wrong * right
+        return 0.5 * wrong * wrong
+
+
+# One score, real targets; r = z - t is the residual.
+
+cdef class SquaredError(Loss):
+    """r^2 / 2, derivative r: least squares."""
+
+    name = "squared_error"
+    targets = "real"
+
+    cdef double evaluate(self, const double* z, const double* t, Py_ssize_t outputs, double* g) noexcept nogil:
+        g[0] = z[0] - t[0]
+        return 0.5 * g[0] * g[0]
+
+
+cdef class EpsilonLoss(Loss):
+    """A loss of one residual with a threshold, in the units of the target.
+
+    Parameters
+    ----------
+    epsilon : float, default=0.1
+    """
+
+    targets = "real"
+    cdef readonly double epsilon
+
+    def __init__(self, epsilon=0.1):
+        if not 0 <= epsilon < float("inf"):
+            raise ValueError(f"epsilon must be a finite number >= 0, not {epsilon!r}")
+        self.epsilon = epsilon
+
+    def __repr__(self):
+        return f"{type(self).__name__}(epsilon={self.epsilon})"
+
+    def __reduce__(self):
+        return type(self), (self.epsilon,)
+
+
+cdef class Huber(EpsilonLoss):
+    """r^2 / 2 if |r| <= epsilon, else epsilon |r| - epsilon^2 / 2 (Huber 1964)."""
+
+    name = "huber"
+
+    cdef double evaluate(self, const double* z, const double* t, Py_ssize_t outputs, double* g) noexcept nogil:
+        cdef double r = z[0] - t[0], a = fabs(r)
+        if a <= self.epsilon:
+            g[0] = r
+            return 0.5 * r * r
+        g[0] = self.epsilon if r > 0 else -self.epsilon
+        return self.epsilon * (a - 0.5 * self.epsilon)
+
+
+cdef class EpsilonInsensitive(EpsilonLoss):
+    """max(0, |r| - epsilon): support vector regression."""
+
+    name = "epsilon_insensitive"
+
+    cdef double evaluate(self, const double* z, const double* t, Py_ssize_t outputs, double* g) noexcept nogil:
+        cdef double r = z[0] - t[0], excess = fabs(r) - self.epsilon
+        if excess <= 0:
+            g[0] = 0.0
+            return 0.0
+        g[0] = 1.0 if r > 0 else -1.0
+        return excess
+
+
+cdef class SquaredEpsilonInsensitive(EpsilonLoss):
+    """max(0, |r| - epsilon)^2."""
+
+    name = "squared_epsilon_insensitive"
+
+    cdef double evaluate(self, const double* z, const double* t, Py_ssize_t outputs, double* g) noexcept nogil:
+        cdef double r = z[0] - t[0], excess = fabs(r) - self.epsilon
+        if excess <= 0:
+            g[0] = 0.0
+            return 0.0
+        g[0] = 2 * excess if r > 0 else -2 * excess
+        return excess * excess
+
+
+# K scores; t is the indicator of the class y.
+
+cdef class Softmax(Loss):
+    """logsumexp(z) - z_y, derivative p - onehot(y), p = softmax(z): the softmax-cross-entropy.
+
+    With probabilities t in place of the class: sum_k t_k (logsumexp(z) - z_k), derivative p sum_k t_k - t.
+    """
+
+    name = "softmax"
+    joint = True
+    targets = "class"
+    _indicator_rule = "numbers >= 0"
+
+    def _accepts(self, t):
+        return np.issubdtype(t.dtype, np.number) and (t >= 0).all()
+
+    cdef double evaluate(self, const double* z, const double* t, Py_ssize_t outputs, double* g) noexcept nogil:
+        cdef Py_ssize_t k, top = 0
+        cdef double rest = 0.0, total = 0.0, e, value, share
+        for k in range(1, outputs):
+            if z[k] > z[top]:
+                top = k
+        for k in range(outputs):
+            total += t[k]
+            if k != top:
+                e = exp_difference(z[k], z[top])
+                g[k] = e
+                rest += e
+        value = total * log1p(rest)
+        share = total / (1 + rest)
+        for k in range(outputs):
+            if k != top:
+                g[k] = g[k] * share - t[k]
+                if t[k] != 0:
+                    value += t[k] * (z[top] - z[k])
+        # p_top is near 1 or near t_top where the row is well classified: subtract what is small instead.
+        g[top] = (total - t[top]) - rest * share if 2 * t[top] > total else share - t[top]
+        return value
+
+
+cdef inline double exp_difference(double low, double high) noexcept nogil:
+    """e^(low - high), low <= high; the subtraction's rounding error is put back (Dekker's two-sum)."""
+    cdef double d = low - high, back, error, e
+    if d < -746:
+        return 0.0
+    back = d - low
+    error = (low - (d - back)) - (high + back)
+    e = exp(d)
+    return e + e * error
+
+
+cdef class MulticlassHinge(Loss):
+    """max(0, 1 + max_{k != y} z_k - z_y), derivative +1 at the violator, -1 at y (Crammer, Singer 2001)."""
+
+    name = "multiclass_hinge"
+    joint = True
+    targets = "class"
+
+    cdef double evaluate(self, const double* z, const double* t, Py_ssize_t outputs, double* g) noexcept nogil:
+        return rival_loss(z, t, outputs, 1.0, g)
+
+
+cdef class MulticlassPerceptron(Loss):
+    """max(0, max_{k != y} z_k - z_y), derivative +1 at the rival, -1 at y, on ties as well."""
+
+    name = "multiclass_perceptron"
+    joint = True
+    targets = "class"
+
+    cdef double evaluate(self, const double* z, const double* t, Py_ssize_t outputs, double* g) noexcept nogil:
+        return rival_loss(z, t, outputs, 0.0, g)
+
+
+cdef inline double rival_loss(const double* z, const double* t, Py_ssize_t outputs, double margin,
+                              double* g) noexcept nogil:
+    cdef Py_ssize_t k, y = 0, rival = -1
+    cdef double violation
+    for k in range(outputs):
+        g[k] = 0.0
+        if t[k] > 0:
+            y = k
+    for k in range(outputs):
+        if k != y and (rival < 0 or z[k] > z[rival]):
+            rival = k
+    violation = margin + (z[rival] - z[y])
+    if violation < 0:
+        return 0.0
+    g[rival], g[y] = 1.0, -1.0
+    return violation
+
+
+def _leaves(cls):
+    below = cls.__subclasses__()
+    return [leaf for sub in below for leaf in _leaves(sub)] if below else [cls]
+
+
+# name -> class, in the order of this file
+REGISTRY = {cls.name: cls for cls in _leaves(Loss)}

@@ -1,0 +1,110 @@
+"""The losses in public: values and derivatives over arrays, and a check of one against the other.
+
+`LOSSES` maps each name to an object with `value(z, t)`, `gradient(z, t)`, `convex`, and its formula as docstring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .core.losses import REGISTRY, EpsilonLoss, Loss
+
+__all__ = ["LOSSES", "Loss", "check_gradient", "get_loss", "zero_one"]
+
+LOSSES: Mapping[str, Loss] = MappingProxyType({name: cls() for name, cls in REGISTRY.items()})
+
+
+def get_loss(name: str, *, epsilon: float = 0.1) -> Loss:
+    """The loss of that name, its threshold set where it has one.
+
+    Parameters
+    ----------
+    name : str
+        A key of `LOSSES`.
+    epsilon : float, default=0.1
+        Threshold of 'huber', 'epsilon_insensitive' and 'squared_epsilon_insensitive', in the target's units.
+
+    Raises
+    ------
+    ValueError
+        If there is no such loss to train on.
+    """
+    if name == "zero_one":
+        raise ValueError(
+            "zero_one has derivative 0 almost everywhere, so there is nothing to descend: train on a surrogate such "
+            "as 'log_loss', 'hinge', 'modified_huber' or 'perceptron', and evaluate with fastsgd.losses.zero_one"
+        )
+    cls = REGISTRY.get(name) if isinstance(name, str) else None
+    if cls is None:
+        raise ValueError(f"there is no loss {name!r}; choose one of {', '.join(map(repr, REGISTRY))}")
+    return cls(epsilon) if issubclass(cls, EpsilonLoss) else cls()
+
+
+def zero_one(z: ArrayLike, t: ArrayLike) -> NDArray[np.float64]:
+    """1 where sign(z) != t, else 0; z = 0 counts as -1. For evaluation: it cannot be trained on.
+
+    Parameters
+    ----------
+    z : array_like of float
+        Scores.
+    t : array_like
+        Targets -1 / +1, broadcast against z.
+
+    Returns
+    -------
+    ndarray of float64
+
+    Raises
+    ------
+    ValueError
+        If z is NaN somewhere or t is not -1 or +1.
+    """
+    scores, targets = np.asarray(z, np.float64), np.asarray(t, np.float64)
+    if np.isnan(scores).any() or not (np.abs(targets) == 1).all():
+        raise ValueError("zero_one takes scores that are not NaN and targets -1 or +1")
+    errors: NDArray[np.float64] = ((scores > 0) != (targets > 0)).astype(np.float64)
+    return errors
+
+
+def check_gradient(loss: str | Any, z: ArrayLike, t: ArrayLike) -> float:
+    """Compare a loss's derivative with two-sided finite differences.
+
+    Every score is moved by h = max(1, |z|) eps^(1/3) each way, which balances rounding and truncation. Keep z further
+    than that from kinks.
+
+    Parameters
+    ----------
+    loss : str or object
+        A name of `LOSSES`, or any object with `value(z, t)` and `gradient(z, t)`.
+    z : array_like of float
+        Scores, (n,) or, for a loss of K scores, (n, K).
+    t : array_like
+        Targets as the loss takes them.
+
+    Returns
+    -------
+    float
+        The largest |difference|, relative to the derivative where that exceeds 1.
+    """
+    if isinstance(loss, str):
+        loss = LOSSES[loss] if loss in LOSSES else get_loss(loss)
+    scores = np.asarray(z, np.float64)
+    gradient = np.asarray(loss.gradient(scores, t))
+    step = np.maximum(1.0, np.abs(scores)) * np.finfo(np.float64).eps ** (1 / 3)
+    differences = np.empty_like(gradient)
+    # A loss of K scores is differentiated one column at a time, another one everywhere at once.
+    joint = np.ndim(loss.value(scores, t)) < scores.ndim
+    for column in range(scores.shape[-1]) if joint else [...]:
+        above, below = scores.copy(), scores.copy()
+        above[..., column] += step[..., column]
+        below[..., column] -= step[..., column]
+        width = above[..., column] - below[..., column]
+        differences[..., column] = (loss.value(above, t) - loss.value(below, t)) / width
+    if not gradient.size:
+        raise ValueError("there are no scores to check at")
+    return float(np.max(np.abs(differences - gradient) / np.maximum(1.0, np.abs(gradient))))

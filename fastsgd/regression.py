@@ -1,0 +1,214 @@
+"""SGDRegressor: targets and shapes around the common base."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+
+from . import _validation as check
+from ._linear import LinearSGD
+from ._training import decision, solution
+from ._validation import Array, Rows
+from .core import sgd
+from .losses import LOSSES, get_loss
+
+REAL_LOSSES = tuple(name for name, loss in LOSSES.items() if loss.targets == "real")
+
+
+class SGDRegressor(LinearSGD):
+    """Linear regression trained by stochastic gradient descent.
+
+    Parameters
+    ----------
+    loss : {'squared_error', 'huber', 'epsilon_insensitive', 'squared_epsilon_insensitive'}, default='squared_error'
+        Formulas in `fastsgd.losses.LOSSES`.
+    learning_rate : {'invscaling', 'constant', 'optimal', 'adaptive', 'pa1', 'pa2'}, default='invscaling'
+    power_t : float, default=0.25
+        Exponent of 'invscaling'.
+    penalty, alpha, l1_ratio, fit_intercept, max_iter, tol, shuffle, verbose, epsilon, random_state, eta0, \
+early_stopping, validation_fraction, n_iter_no_change, warm_start, average, batch_size, intercept_decay
+        As for `SGDClassifier`; early stopping goes by R^2.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_features,)
+    intercept_ : ndarray of shape (1,)
+    n_iter_, t_, loss_curve_, n_features_in_
+        As for `SGDClassifier`.
+
+    Notes
+    -----
+    Scale the features to zero mean and unit variance first: with raw columns the steps overshoot and training
+    diverges, which is reported. Differences from scikit-learn as for `SGDClassifier`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd import SGDRegressor
+    >>> X = np.linspace(-1, 1, 50).reshape(-1, 1)
+    >>> model = SGDRegressor(max_iter=200, tol=None, random_state=0).fit(X, 3 * X[:, 0] + 1)
+    >>> print(model.predict([[0.5]]).round(1))
+    [2.5]
+    """
+
+    _estimator_type = "regressor"
+
+    def __init__(
+        self,
+        loss: str = "squared_error",
+        *,
+        penalty: str | None = "l2",
+        alpha: float = 0.0001,
+        l1_ratio: float | None = 0.15,
+        fit_intercept: bool = True,
+        max_iter: int = 1000,
+        tol: float | None = 1e-3,
+        shuffle: bool = True,
+        verbose: int = 0,
+        epsilon: float = 0.1,
+        random_state: Any = None,
+        learning_rate: str = "invscaling",
+        eta0: float = 0.01,
+        power_t: float = 0.25,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        warm_start: bool = False,
+        average: bool | int = False,
+        batch_size: int = 1,
+        intercept_decay: float | str = "auto",
+    ) -> None:
+        self._keep(locals())
+
+    def fit(
+        self, X: Any, y: Any, coef_init: Any = None, intercept_init: Any = None, sample_weight: Any = None
+    ) -> Self:
+        """Train from scratch, or from the last solution with `warm_start`.
+
+        Parameters
+        ----------
+        X : {array-like, CSR, sparse matrix, DataFrame} of shape (n, d)
+            Features. float32 and float64 arrays, C-contiguous or CSR, are used as they are, anything else is copied.
+        y : array-like of shape (n,)
+            Targets; trained on in X's dtype.
+        coef_init : array-like of shape (d,), optional
+            Weights to start from.
+        intercept_init : array-like of shape (1,), optional
+            Intercept to start from.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows, >= 0; rows of weight 0 are left out.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data is invalid (the message says what and where) or training diverges.
+        """
+        self._check_parameters()
+        rows = check.check_rows(X)
+        targets, weights = self._targets(y, rows), check.check_weights(sample_weight, rows.shape[0])
+        state = self._starting_state(rows, 1, coef_init, intercept_init)
+        validation = self._hold_out(rows, targets, weights) if self.early_stopping else None
+        loss = get_loss(self.loss, epsilon=self.epsilon)
+        return self._fit(rows, targets, weights, state, loss, epochs=self.max_iter, validation=validation)
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Make one pass over a chunk of the data, going on from the present state.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As for `fit`.
+        """
+        self._check_parameters()
+        if self.early_stopping:
+            raise ValueError("early_stopping should be False with partial_fit")
+        first = not hasattr(self, "_state")
+        rows = check.check_rows(X, dtype=None if first else self._state.weights.dtype)
+        targets, weights = self._targets(y, rows), check.check_weights(sample_weight, rows.shape[0])
+        if first:
+            state = self._new_state(1, rows.shape[1], rows.data.dtype, rows.sparse)
+        else:
+            check.check_features(rows, self.n_features_in_, type(self).__name__)
+            state = self._state_now()
+        loss = get_loss(self.loss, epsilon=self.epsilon)
+        return self._fit(rows, targets, weights, state, loss, epochs=None)
+
+    def predict(self, X: Any) -> Array:
+        """W x + b.
+
+        Parameters
+        ----------
+        X : {array-like, CSR, sparse matrix, DataFrame} of shape (n, d)
+
+        Returns
+        -------
+        ndarray of shape (n,)
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If X is invalid or has another number of columns than the model.
+        """
+        return self._scores(X)[:, 0]
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """R^2 = 1 - sum s (y - prediction)^2 / sum s (y - mean)^2; 0 where y is constant and not met.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+
+        Returns
+        -------
+        float
+        """
+        predicted = self.predict(X)
+        targets = check.check_real_targets(y, len(predicted))
+        return _r_squared(predicted, targets, check.check_weights(sample_weight, len(predicted)))
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check.check_choice(self, "loss", REAL_LOSSES)
+
+    def _shape_coef(self, coef: Array) -> Array:
+        return coef[0]
+
+    def _targets(self, y: Any, rows: Rows) -> Array:
+        targets = check.check_real_targets(y, rows.shape[0]).astype(rows.data.dtype, copy=False)
+        return np.ascontiguousarray(targets).reshape(-1, 1)
+
+    def _hold_out(self, rows: Rows, targets: Array, weights: Array | None) -> tuple[Array, Callable[[sgd.State], float]]:
+        """Rows to train on, and R^2 on the others."""
+        training, held = self._split(rows.shape[0], weights)
+
+        def r_squared(state: sgd.State) -> float:
+            scores = decision(rows, *solution(state), held)
+            return _r_squared(scores[:, 0], targets[held, 0], None if weights is None else weights[held])
+
+        return training, r_squared
+
+
+def _r_squared(predicted: Array, targets: Array, weights: Array | None) -> float:
+    targets = targets.astype(np.float64)
+    mean = np.average(targets, weights=weights)
+    error = np.average((targets - predicted) ** 2, weights=weights)
+    spread = np.average((targets - mean) ** 2, weights=weights)
+    return float(1 - error / spread) if spread else float(error == 0)
