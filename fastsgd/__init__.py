@@ -1,10 +1,10 @@
 """Stochastic gradient descent for linear models, compiled."""
 
 from . import losses
-from ._sklearn import ConvergenceWarning, NotFittedError
-from .io import CSR, load_svmlight
 from ._linear import load
+from ._sklearn import ConvergenceWarning, NotFittedError
 from .classification import Perceptron, SGDClassifier
+from .io import CSR, load_svmlight
 from .losses import check_gradient
 from .regression import SGDRegressor
 

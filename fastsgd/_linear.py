@@ -88,8 +88,8 @@ class LinearSGD(Estimator):
             )
 
     def _settings(self, rows: Rows) -> sgd.Settings:
-        auto = isinstance(self.intercept_decay, str)
-        ratios = {None: 0.0, "l2": 0.0, "l1": 1.0, "elasticnet": self.l1_ratio}
+        decay = (0.01 if rows.sparse else 1.0) if self.intercept_decay == "auto" else float(self.intercept_decay)
+        ratios = {None: 0.0, "l2": 0.0, "l1": 1.0, "elasticnet": float(self.l1_ratio or 0)}
         return sgd.Settings(
             schedule=self.learning_rate,
             eta0=self.eta0,
@@ -97,7 +97,7 @@ class LinearSGD(Estimator):
             alpha=self.alpha,
             strength=self.alpha if self.penalty else 0.0,
             l1_ratio=ratios[self.penalty],
-            intercept_decay=(0.01 if rows.sparse else 1.0) if auto else self.intercept_decay,
+            intercept_decay=decay,
             fit_intercept=self.fit_intercept,
             batch_size=min(self.batch_size, rows.shape[0]),
             average_from=int(self.average),
@@ -175,7 +175,8 @@ class LinearSGD(Estimator):
         """The state to train on: the one left by the last call, unless coef_ or intercept_ were replaced since."""
         if not self._is_published():
             coef, intercept = self._coefficients()
-            state = self._new_state(*coef.shape, coef.dtype, self._state.feature_major, coef, intercept)
+            outputs, features = coef.shape
+            state = self._new_state(outputs, features, coef.dtype, self._state.feature_major, coef, intercept)
             state.t = self._state.t
             self._state = state
         return self._state
@@ -190,12 +191,14 @@ class LinearSGD(Estimator):
     ) -> sgd.State:
         state = new_state(n_outputs, n_features, dtype, feature_major)
         shape = (n_outputs, n_features)
+        single = n_outputs == 1
         if coef is not None:
-            shapes = (shape, (n_features,)) if n_outputs == 1 else (shape,)
-            coefficients(state, state.weights)[:] = check.check_initial(coef, shapes, "coef_init").reshape(shape)
+            fits = (shape, (n_features,)) if single else (shape,)
+            coefficients(state, state.weights)[:] = check.check_initial(coef, fits, "coef_init").reshape(shape)
         if intercept is not None:
-            shapes = ((n_outputs,), ()) if n_outputs == 1 else ((n_outputs,),)
-            state.bias[:] = check.check_initial(intercept, shapes, "intercept_init")
+            state.bias[:] = check.check_initial(
+                intercept, ((n_outputs,), ()) if single else ((n_outputs,),), "intercept_init"
+            )
         return state
 
     def _starting_state(self, rows: Rows, n_outputs: int, coef_init: Any, intercept_init: Any) -> sgd.State:
@@ -296,6 +299,10 @@ class LinearSGD(Estimator):
         TypeError
             If a parameter cannot be kept as text: random_state must be None or an int.
         """
+        save_archive(path, *self.to_archive())
+
+    def to_archive(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        """The model as `fastsgd.io.save_archive` takes it: a header for JSON, and arrays. Errors as for `save`."""
         self._coefficients()
         state = self._state_now()
         parameters = self.get_params()
@@ -313,13 +320,13 @@ class LinearSGD(Estimator):
         if classes is not None:
             arrays["classes_"] = classes.astype(str) if classes.dtype == object else classes
             header["object_labels"] = classes.dtype == object
-        save_archive(path, header, arrays)
+        return header, arrays
 
     @classmethod
     def _restore(cls, header: dict[str, Any], arrays: dict[str, Array]) -> Self:
         parameters = dict(header["parameters"])
         if isinstance(parameters.get("class_weight"), list):
-            parameters["class_weight"] = {label: weight for label, weight in parameters["class_weight"]}
+            parameters["class_weight"] = dict(parameters["class_weight"])
         model = cls(**parameters)
         model._state = state = sgd.State(arrays["state.weights"], arrays["state.bias"], True)
         for name in sgd.STATE_FIELDS:
@@ -374,12 +381,16 @@ def load(path: PathLike) -> LinearSGD:
     ValueError
         If it is not a model file, is damaged, or comes from a newer version.
     """
-    header, arrays = load_archive(path)
+    try:
+        return from_archive(*load_archive(path))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} holds no model of this version: {error}") from error
+
+
+def from_archive(header: dict[str, Any], arrays: dict[str, Array]) -> LinearSGD:
+    """The model that `to_archive` took apart; KeyError or TypeError if something is missing."""
     kinds = {kind.__name__: kind for kind in _kinds(LinearSGD)}
-    kind = kinds.get(header.get("estimator", ""))
-    if kind is None:
-        raise ValueError(f"{path} holds no model of this version: estimator {header.get('estimator')!r}")
-    return kind._restore(header, arrays)
+    return kinds[header["estimator"]]._restore(header, arrays)
 
 
 def _kinds(cls: type[LinearSGD]) -> list[type[LinearSGD]]:

@@ -76,12 +76,12 @@ def solution(state: sgd.State) -> tuple[Array, Array]:
 
     The mean of the iterates if there is one, else the last iterate: the weights themselves, not a copy, once settled.
     """
-    flat = state.weights
-    if state.averaged:
+    flat, bias = state.weights, state.bias
+    if state.average is not None and state.average_bias is not None and state.averaged:
         flat = ((state.average_scale * flat.astype(np.float64) - state.average) / state.averaged).astype(flat.dtype)
+        bias = state.average_bias
     elif state.scale != 1:
         flat = flat * flat.dtype.type(state.scale)
-    bias = state.average_bias if state.averaged else state.bias
     return coefficients(state, flat), bias.astype(flat.dtype)
 
 
@@ -89,7 +89,9 @@ def decision(rows: Rows, coef: Array, intercept: Array, order: Array | None = No
     """Scores W x + b, (n, K) of the rows' dtype; only of the rows `order` if given."""
     dtype = rows.data.dtype
     if not rows.sparse and order is None:
-        return rows.data.reshape(rows.shape) @ coef.T.astype(dtype, copy=False) + intercept.astype(dtype, copy=False)
+        scores: Array = rows.data.reshape(rows.shape) @ coef.T.astype(dtype, copy=False)
+        scores += intercept.astype(dtype, copy=False)
+        return scores
     out = np.empty((rows.shape[0] if order is None else order.size, intercept.size), dtype)
     flat = np.ascontiguousarray(coef.T if rows.sparse else coef, dtype).reshape(-1)
     sgd.scores(rows.data, rows.indices, rows.indptr, order, flat, intercept.astype(np.float64), out)
@@ -140,9 +142,8 @@ def train(
         if schedule.verbose:
             seconds = time.perf_counter() - started
             score = f"  validation score {merit:.4f}" if schedule.score else ""
-            print(
-                f"epoch {epoch + 1:3d}  objective {objective:.6f}{score}  {order.size / seconds:,.0f} rows/s", flush=True
-            )
+            speed = order.size / seconds
+            print(f"epoch {epoch + 1:3d}  objective {objective:.6f}{score}  {speed:,.0f} rows/s", flush=True)
         # scikit-learn's rules: a score has to reach best + tol, an objective to fall to best - tol.
         improves = merit >= best + schedule.tol if schedule.tol is not None else True
         stale = 0 if improves else stale + 1

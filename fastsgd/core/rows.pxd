@@ -18,13 +18,32 @@ ctypedef fused index_t:
 
 cdef extern from "simd.h" nogil:
     void fastsgd_prefetch(const void* start, Py_ssize_t size)
+    double fastsgd_norm_f32(const float* x, Py_ssize_t n)
+    double fastsgd_norm_f64(const double* x, Py_ssize_t n)
     void fastsgd_dots_f32(const float* x, const float* w, Py_ssize_t d, Py_ssize_t K, double* z)
     void fastsgd_dots_f64(const double* x, const double* w, Py_ssize_t d, Py_ssize_t K, double* z)
     void fastsgd_axpys_f32(const float* x, float* w, Py_ssize_t d, Py_ssize_t K, const double* c)
     void fastsgd_axpys_f64(const double* x, double* w, Py_ssize_t d, Py_ssize_t K, const double* c)
+    void fastsgd_csr_dots_f32_i32(
+        const float* x, const int32_t* columns, Py_ssize_t nnz, const float* w, Py_ssize_t K, double* z)
+    void fastsgd_csr_axpys_f32_i32(
+        const float* x, const int32_t* columns, Py_ssize_t nnz, float* w, Py_ssize_t K, const double* c)
+    void fastsgd_csr_dots_f32_i64(
+        const float* x, const int64_t* columns, Py_ssize_t nnz, const float* w, Py_ssize_t K, double* z)
+    void fastsgd_csr_axpys_f32_i64(
+        const float* x, const int64_t* columns, Py_ssize_t nnz, float* w, Py_ssize_t K, const double* c)
+    void fastsgd_csr_dots_f64_i32(
+        const double* x, const int32_t* columns, Py_ssize_t nnz, const double* w, Py_ssize_t K, double* z)
+    void fastsgd_csr_axpys_f64_i32(
+        const double* x, const int32_t* columns, Py_ssize_t nnz, double* w, Py_ssize_t K, const double* c)
+    void fastsgd_csr_dots_f64_i64(
+        const double* x, const int64_t* columns, Py_ssize_t nnz, const double* w, Py_ssize_t K, double* z)
+    void fastsgd_csr_axpys_f64_i64(
+        const double* x, const int64_t* columns, Py_ssize_t nnz, double* w, Py_ssize_t K, const double* c)
 
 cdef enum:
-    SHORT_ROW = 64      # columns below which a call to the vector kernels costs more than it saves
+    SHORT_ROW = 64      # columns below which a call to the vector kernels costs more than it saves,
+    LONG_ROW = 256      # and for the norm, whose inlined loop has vectors too
 
 
 # What an update keeps count of besides the weights, for averaging and for penalties with an l1 part.
@@ -37,64 +56,57 @@ cdef struct Tally:
 cdef inline void row_scores(const floating* x, const index_t* columns, Py_ssize_t nnz, const floating* w,
                             Py_ssize_t K, double* z) noexcept nogil:
     """z[k] = w_k . x, K nnz multiply-adds."""
-    cdef Py_ssize_t j, k
-    cdef double a = 0.0, b = 0.0, c = 0.0, e = 0.0, xj
-    cdef const floating* at
+    cdef Py_ssize_t j
+    cdef double a = 0.0, b = 0.0, c = 0.0, e = 0.0
     if index_t is dense_t:
         if K > 1 or nnz >= SHORT_ROW:
             dots(x, w, nnz, K, z)
             return
     elif K > 1:
-        for k in range(K):
-            z[k] = 0.0
-        for j in range(nnz):
-            xj = x[j]
-            at = w + columns[j] * K
-            for k in range(K):
-                z[k] += xj * at[k]
+        csr_dots(x, columns, nnz, w, K, z)
         return
     # One output: four running sums, so that additions do not wait for each other.
     for j in range(0, nnz - 3, 4):
-        a += <double>x[j] * w[column(columns, j)]
-        b += <double>x[j + 1] * w[column(columns, j + 1)]
-        c += <double>x[j + 2] * w[column(columns, j + 2)]
-        e += <double>x[j + 3] * w[column(columns, j + 3)]
+        a += x[j] * w[column(columns, j)]
+        b += x[j + 1] * w[column(columns, j + 1)]
+        c += x[j + 2] * w[column(columns, j + 2)]
+        e += x[j + 3] * w[column(columns, j + 3)]
     for j in range(nnz & ~3, nnz):
-        a += <double>x[j] * w[column(columns, j)]
+        a += x[j] * w[column(columns, j)]
     z[0] = (a + b) + (c + e)
 
 
 cdef inline double row_norm(const floating* x, Py_ssize_t nnz) noexcept nogil:
     """||x||^2, for a row that names no column twice."""
-    cdef Py_ssize_t j
-    cdef double norm = 0.0
-    if nnz >= SHORT_ROW:
+    cdef double norm
+    if nnz >= LONG_ROW:
         dots(x, x, nnz, 1, &norm)
         return norm
-    for j in range(nnz):
-        norm += <double>x[j] * x[j]
-    return norm
+    if floating is float:
+        return fastsgd_norm_f32(x, nnz)
+    else:
+        return fastsgd_norm_f64(x, nnz)
 
 
 cdef inline void row_add(const floating* x, const index_t* columns, Py_ssize_t nnz, floating* w,
                          Py_ssize_t K, const double* c) noexcept nogil:
     """w_k += c[k] x, K nnz multiply-adds."""
-    cdef Py_ssize_t j, k
-    cdef floating xj, ck = <floating>c[0]
-    cdef floating* at
+    cdef Py_ssize_t j
+    cdef floating ck = <floating>c[0]
     if index_t is dense_t:
         if K > 1 or nnz >= SHORT_ROW:
             axpys(x, w, nnz, K, c)
             return
     elif K > 1:
-        for j in range(nnz):
-            xj = x[j]
-            at = w + columns[j] * K
-            for k in range(K):
-                at[k] += <floating>c[k] * xj
+        csr_axpys(x, columns, nnz, w, K, c)
         return
     if ck != 0:
-        for j in range(nnz):
+        for j in range(0, nnz - 3, 4):
+            w[column(columns, j)] += ck * x[j]
+            w[column(columns, j + 1)] += ck * x[j + 1]
+            w[column(columns, j + 2)] += ck * x[j + 2]
+            w[column(columns, j + 3)] += ck * x[j + 3]
+        for j in range(nnz & ~3, nnz):
             w[column(columns, j)] += ck * x[j]
 
 
@@ -155,3 +167,31 @@ cdef inline void axpys(const floating* x, floating* w, Py_ssize_t d, Py_ssize_t 
         fastsgd_axpys_f32(x, w, d, K, c)
     else:
         fastsgd_axpys_f64(x, w, d, K, c)
+
+
+cdef inline void csr_dots(const floating* x, const index_t* columns, Py_ssize_t nnz, const floating* w, Py_ssize_t K,
+                          double* z) noexcept nogil:
+    if floating is float:
+        if index_t is int32_t:
+            fastsgd_csr_dots_f32_i32(x, columns, nnz, w, K, z)
+        elif index_t is int64_t:
+            fastsgd_csr_dots_f32_i64(x, columns, nnz, w, K, z)
+    else:
+        if index_t is int32_t:
+            fastsgd_csr_dots_f64_i32(x, columns, nnz, w, K, z)
+        elif index_t is int64_t:
+            fastsgd_csr_dots_f64_i64(x, columns, nnz, w, K, z)
+
+
+cdef inline void csr_axpys(const floating* x, const index_t* columns, Py_ssize_t nnz, floating* w, Py_ssize_t K,
+                           const double* c) noexcept nogil:
+    if floating is float:
+        if index_t is int32_t:
+            fastsgd_csr_axpys_f32_i32(x, columns, nnz, w, K, c)
+        elif index_t is int64_t:
+            fastsgd_csr_axpys_f32_i64(x, columns, nnz, w, K, c)
+    else:
+        if index_t is int32_t:
+            fastsgd_csr_axpys_f64_i32(x, columns, nnz, w, K, c)
+        elif index_t is int64_t:
+            fastsgd_csr_axpys_f64_i64(x, columns, nnz, w, K, c)

@@ -22,7 +22,7 @@ cdef inline double step_size(const StepRule* rule, double t) noexcept nogil:
 
 
 cdef inline double passive_aggressive(const StepRule* rule, double loss, double norm) noexcept nogil:
-    """The factor of the derivative that just repairs the loss of a row with ||x||^2 = norm (Crammer 2006, section 4)."""
+    """The factor of dL/dz that just repairs the loss of a row with ||x||^2 = norm (Crammer 2006, section 4)."""
     if norm == 0 and rule.schedule == PA1:
         return 0.0
     if rule.schedule == PA1:

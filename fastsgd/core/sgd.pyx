@@ -61,8 +61,10 @@ cdef class Settings:
         self.rule.eta0 = value
 
 
-STATE_FIELDS = ("weights", "bias", "feature_major", "t", "scale", "average", "average_bias", "average_scale", "averaged",
-                "received", "penalty_total", "sum_squares", "sum_abs")
+STATE_FIELDS = (
+    "weights", "bias", "feature_major", "t", "scale", "average", "average_bias", "average_scale", "averaged", "received",
+    "penalty_total", "sum_squares", "sum_abs",
+)
 
 
 cdef class State:
@@ -111,32 +113,69 @@ cdef class Totals:
         self.bad_row = -1
 
 
-cdef class Bounds:
-    """Where rows begin: CSR's indptr of either width, or the length of a dense row if that is None."""
-
-    cdef const int32_t[::1] narrow_owner
-    cdef const int64_t[::1] wide_owner
-    cdef const int32_t* narrow
-    cdef const int64_t* wide
-    cdef Py_ssize_t length
-
-    def __init__(self, indptr, Py_ssize_t length):
-        self.length = length
-        if indptr is None:
-            return
-        if indptr.itemsize == 4:
-            self.narrow_owner = indptr
-            self.narrow = &self.narrow_owner[0]
-        else:
-            self.wide_owner = indptr
-            self.wide = &self.wide_owner[0]
+cdef struct Bounds:     # where rows begin: CSR's indptr of either width, or the length of a dense row
+    const int32_t* narrow
+    const int64_t* wide
+    Py_ssize_t length
 
 
-cdef inline Py_ssize_t row_begin(const index_t* columns, Bounds bounds, Py_ssize_t row) noexcept nogil:
+cdef inline Py_ssize_t row_begin(const index_t* columns, const Bounds* bounds, Py_ssize_t row) noexcept nogil:
     if index_t is dense_t:
         return row * bounds.length
     else:
         return bounds.wide[row] if bounds.wide != NULL else bounds.narrow[row]
+
+
+cdef Bounds row_bounds(const int32_t[::1] narrow, const int64_t[::1] wide, Py_ssize_t length):
+    cdef Bounds bounds = Bounds(NULL, NULL, length)
+    if narrow is not None:
+        bounds.narrow = &narrow[0]
+    if wide is not None:
+        bounds.wide = &wide[0]
+    return bounds
+
+
+# Tags: one output and one row a step, known when compiling, so that no loop over either remains; or any number.
+cdef struct one_t:
+    char unused
+
+cdef struct many_t:
+    char unused
+
+ctypedef fused outputs_t:
+    one_t
+    many_t
+
+
+# One call of `train`, in plain C: what is given, what changes with every step, what is summed up.
+cdef struct Job:
+    const uint32_t* order
+    Py_ssize_t rows, batch, K
+    Bounds bounds
+    const double* sample_weight     # or NULL
+    Py_ssize_t width                # numbers a row in targets
+    Py_ssize_t together             # outputs that one call of the loss takes
+    double off                      # target of the outputs that are not the row's class
+    StepRule rule
+    double strength, l1_ratio, intercept_decay, average_from
+    bint has_l1, fit_intercept
+    # The norms of W are kept up to date by comparing weights before and after, or, one row at a time and with l2
+    # alone, from the scores: ||W + c x||^2 = ||W||^2 + 2 c W.x + c^2 ||x||^2.
+    bint counted, followed
+
+    Py_ssize_t size                 # of weights, and of what is like it
+    double* bias
+    double* average_bias
+    double step, scale, average_scale, averaged, penalty_total, sum_squares, sum_abs
+
+    double* z                       # scores, targets and moves of one row, derivatives of a batch
+    double* t
+    double* move
+    double* g
+    double norm                     # ||x||^2
+
+    double loss, penalty, weight
+    Py_ssize_t clipped, bad_row
 
 
 def train(Loss loss, Settings settings, State state, const floating[::1] data, const index_t[::1] indices, indptr,
@@ -148,106 +187,135 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
     """
     cdef floating[::1] weights = state.weights, average = state.average, received = state.received
     cdef double[::1] bias = state.bias, average_bias = state.average_bias
-    cdef Py_ssize_t K = bias.shape[0], rows = order.shape[0], batch = min(settings.batch_size, rows)
-    cdef Bounds bounds = Bounds(indptr, weights.shape[0] // K)
-    cdef double[:, ::1] scratch = np.empty((batch + 3, K))
-    cdef double* z = &scratch[batch, 0]
-    cdef double* t = &scratch[batch + 1, 0]
-    cdef double* change = &scratch[batch + 2, 0]
+    cdef const int32_t[::1] narrow = narrow_of(indptr)
+    cdef const int64_t[::1] wide = wide_of(indptr)
+    cdef Py_ssize_t K = bias.shape[0]
+    cdef double[:, ::1] scratch = np.empty((min(settings.batch_size, order.shape[0]) + 3, K))
     cdef floating* running = NULL
-    cdef bint has_l1 = received is not None, has_l2 = settings.strength * (1 - settings.l1_ratio) > 0
-    # One row at a time, l2 alone: the change of ||W||^2 follows from the scores. Else weights are compared.
-    cdef bint counted = average is not None or has_l1 or (has_l2 and batch > 1)
-    cdef bint followed = has_l2 and not counted, passive = settings.rule.schedule >= PA1
-    cdef Py_ssize_t together = K if loss.joint else 1
-    cdef double off = 0.0 if loss.joint else -1.0, eta, keep, s, norm = 0.0
-    cdef Py_ssize_t first = 0, size, i, row, start, nnz
-    cdef Tally tally
-    if rows == 0:
+    cdef floating* got = NULL
+    cdef Job job
+    if order.shape[0] == 0:
         return
     if average is not None:
         running = &average[0]
-
+    if received is not None:
+        got = &received[0]
+    job.order, job.rows, job.batch, job.K = &order[0], order.shape[0], settings.batch_size, K
+    job.bounds = row_bounds(narrow, wide, weights.shape[0] // K)
+    job.sample_weight = job.average_bias = NULL
+    if sample_weight is not None:
+        job.sample_weight = &sample_weight[0]
+    if running != NULL:
+        job.average_bias = &average_bias[0]
+    job.width = targets.shape[1]
+    job.together = K if loss.joint else 1
+    job.off = 0.0 if loss.joint else -1.0
+    job.rule, job.strength, job.l1_ratio = settings.rule, settings.strength, settings.l1_ratio
+    job.intercept_decay, job.fit_intercept = settings.intercept_decay, settings.fit_intercept
+    job.average_from, job.has_l1 = settings.average_from, got != NULL
+    has_l2 = job.strength * (1 - job.l1_ratio) > 0
+    job.counted = running != NULL or got != NULL or (has_l2 and settings.batch_size > 1)
+    job.followed = has_l2 and not job.counted
+    job.size, job.bias = weights.shape[0], &bias[0]
+    job.move, job.z, job.t, job.g, job.norm = &scratch[0, 0], &scratch[1, 0], &scratch[2, 0], &scratch[3, 0], 0
+    job.step, job.scale, job.average_scale, job.averaged = state.t, state.scale, state.average_scale, state.averaged
+    job.penalty_total, job.sum_squares, job.sum_abs = state.penalty_total, state.sum_squares, state.sum_abs
+    job.loss = job.penalty = job.weight = 0
+    job.clipped, job.bad_row = 0, -1
     with nogil:
-        while first < rows:
-            size = min(batch, rows - first)
-            # Every row of the batch is scored at the same weights ...
-            for i in range(size):
-                look_ahead(&data[0], &indices[0], bounds, &targets[0, 0], targets.shape[1], &order[0], first + i, rows)
-                row = order[first + i]
-                start = row_begin(&indices[0], bounds, row)
-                nnz = row_begin(&indices[0], bounds, row + 1) - start
-                row_scores(&data[start], &indices[start], nnz, &weights[0], K, z)
-                if not finish_scores(z, state.scale, &bias[0], K):
-                    totals.bad_row = row
-                    break
-                read_target(&targets[row, 0], targets.shape[1], K, off, t)
-                s = sample_weight[row] if sample_weight is not None else 1.0
-                if passive or followed:
-                    norm = row_norm(&data[start], nnz)
-                totals.loss += s * differentiate(loss, &settings.rule, z, t, K, together, s, norm, &scratch[i, 0],
-                                                &totals.clipped)
-                totals.penalty += s * penalty_of(settings, state)
-                totals.weight += s
-            if totals.bad_row >= 0:
-                break
-            # ... and then they share one step.
-            eta = step_size(&settings.rule, state.t)
-            keep = shrink(settings, state, eta, &weights[0], running, weights.shape[0])
-            tally = Tally(state.average_scale, 0, 0)
-            for i in range(size):
-                if not take_step(settings, state, &scratch[i, 0], eta / size, keep, z, norm if followed else -1.0, &bias[0],
-                                 K, change):
-                    continue
-                start = row_begin(&indices[0], bounds, order[first + i])
-                nnz = row_begin(&indices[0], bounds, order[first + i] + 1) - start
-                if counted:
-                    row_add_counted(&data[start], &indices[start], nnz, &weights[0], K, change, running, &tally)
-                else:
-                    row_add(&data[start], &indices[start], nnz, &weights[0], K, change)
-            if has_l1:
-                state.penalty_total += settings.l1_ratio * eta * settings.strength
-                for i in range(size):
-                    start = row_begin(&indices[0], bounds, order[first + i])
-                    nnz = row_begin(&indices[0], bounds, order[first + i] + 1) - start
-                    truncate_row(&data[start], &indices[start], nnz, &weights[0], K, &received[0], state.penalty_total,
-                                 state.scale, running, &tally)
-            state.sum_squares += tally.sum_squares * state.scale * state.scale
-            state.sum_abs += tally.sum_abs * state.scale
-            if running != NULL and state.t >= settings.average_from:
-                extend_average(state, &bias[0], &average_bias[0], K)
-            state.t += 1
-            first += size
+        if K == 1 and job.batch == 1:
+            run(&job, loss, &data[0], &indices[0], &targets[0, 0], &weights[0], running, got, <one_t*>NULL)
+        else:
+            run(&job, loss, &data[0], &indices[0], &targets[0, 0], &weights[0], running, got, <many_t*>NULL)
+    state.t, state.scale, state.average_scale, state.averaged = job.step, job.scale, job.average_scale, job.averaged
+    state.penalty_total, state.sum_squares, state.sum_abs = job.penalty_total, job.sum_squares, job.sum_abs
+    totals.loss += job.loss
+    totals.penalty += job.penalty
+    totals.weight += job.weight
+    totals.clipped += job.clipped
+    totals.bad_row = job.bad_row
 
 
-cdef inline void look_ahead(const floating* data, const index_t* columns, Bounds bounds, const floating* targets,
-                            Py_ssize_t width, const uint32_t* order, Py_ssize_t at, Py_ssize_t rows) noexcept nogil:
+def narrow_of(indptr):
+    return indptr if indptr is not None and indptr.itemsize == 4 else None
+
+
+def wide_of(indptr):
+    return indptr if indptr is not None and indptr.itemsize == 8 else None
+
+
+cdef inline void run(Job* job, Loss loss, const floating* data, const index_t* columns, const floating* targets,
+                     floating* w, floating* average, floating* received, const outputs_t* tag) noexcept nogil:
+    """Batch after batch: score its rows at the same weights, then make one step with the mean derivative."""
+    cdef Py_ssize_t K = 1 if outputs_t is one_t else job.K, batch = 1 if outputs_t is one_t else job.batch
+    cdef Py_ssize_t first = 0, size, i, row = 0, start = 0, nnz = 0
+    cdef double eta, keep
+    cdef Tally tally
+    while first < job.rows:
+        size = min(batch, job.rows - first) if batch > 1 else 1
+        for i in range(size):
+            look_ahead(job, data, columns, targets, first + i)
+            row = job.order[first + i]
+            start = row_begin(columns, &job.bounds, row)
+            nnz = row_begin(columns, &job.bounds, row + 1) - start
+            row_scores(data + start, columns + start, nnz, w, K, job.z)
+            if job.followed or job.rule.schedule >= PA1:
+                job.norm = row_norm(data + start, nnz)
+            read_target(targets + row * job.width, job.width, K, job.off, job.t)
+            if not differentiate(job, loss, row, job.g + i * K, K):
+                job.bad_row = row
+                return
+        eta = step_size(&job.rule, job.step)
+        keep = shrink(job, eta, w, average)
+        tally = Tally(job.average_scale, 0, 0)
+        for i in range(size):
+            if not plan_move(job, job.g + i * K, eta / size, keep, K):
+                continue
+            if batch > 1:
+                row = job.order[first + i]
+                start = row_begin(columns, &job.bounds, row)
+                nnz = row_begin(columns, &job.bounds, row + 1) - start
+            if job.counted:
+                row_add_counted(data + start, columns + start, nnz, w, K, job.move, average, &tally)
+            else:
+                row_add(data + start, columns + start, nnz, w, K, job.move)
+        if job.has_l1:
+            job.penalty_total += job.l1_ratio * eta * job.strength
+            for i in range(size):
+                if batch > 1:
+                    row = job.order[first + i]
+                    start = row_begin(columns, &job.bounds, row)
+                    nnz = row_begin(columns, &job.bounds, row + 1) - start
+                truncate_row(data + start, columns + start, nnz, w, K, received, job.penalty_total, job.scale, average,
+                             &tally)
+        if job.counted:
+            job.sum_squares += tally.sum_squares * job.scale * job.scale
+            job.sum_abs += tally.sum_abs * job.scale
+        if average != NULL and job.step >= job.average_from:
+            extend_average(job, K)
+        job.step += 1
+        first += size
+
+
+cdef inline void look_ahead(const Job* job, const floating* data, const index_t* columns, const floating* targets,
+                            Py_ssize_t at) noexcept nogil:
     """Ask memory for the rows that come next: shuffled rows are cache misses otherwise."""
     cdef Py_ssize_t row, start
-    if at + VALUES_AHEAD < rows:
-        row = order[at + VALUES_AHEAD]
-        start = row_begin(columns, bounds, row)
-        row_prefetch(data, columns, start, row_begin(columns, bounds, row + 1) - start)
-    if at + ROWS_AHEAD < rows:
-        row = order[at + ROWS_AHEAD]
-        fastsgd_prefetch(targets + row * width, sizeof(floating))
-        if bounds.wide != NULL:
-            fastsgd_prefetch(bounds.wide + row, sizeof(int64_t))
-        elif bounds.narrow != NULL:
-            fastsgd_prefetch(bounds.narrow + row, sizeof(int32_t))
+    if at + VALUES_AHEAD < job.rows:
+        row = job.order[at + VALUES_AHEAD]
+        start = row_begin(columns, &job.bounds, row)
+        row_prefetch(data, columns, start, row_begin(columns, &job.bounds, row + 1) - start)
+    if at + ROWS_AHEAD < job.rows:
+        row = job.order[at + ROWS_AHEAD]
+        fastsgd_prefetch(targets + row * job.width, sizeof(floating))
+        if job.bounds.wide != NULL:
+            fastsgd_prefetch(job.bounds.wide + row, sizeof(int64_t))
+        elif job.bounds.narrow != NULL:
+            fastsgd_prefetch(job.bounds.narrow + row, sizeof(int32_t))
 
 
-cdef inline bint finish_scores(double* z, double scale, const double* bias, Py_ssize_t K) noexcept nogil:
-    """From w.x to scores; False if one is not finite."""
-    cdef Py_ssize_t k
-    cdef bint finite = True
-    for k in range(K):
-        z[k] = scale * z[k] + bias[k]
-        finite &= isfinite(z[k]) != 0
-    return finite
-
-
-cdef inline void read_target(const floating* target, Py_ssize_t width, Py_ssize_t K, double off, double* t) noexcept nogil:
+cdef inline void read_target(const floating* target, Py_ssize_t width, Py_ssize_t K, double off,
+                             double* t) noexcept nogil:
     """K numbers as they are; one class number as 1 at the class and `off` elsewhere."""
     cdef Py_ssize_t k
     if width == K:
@@ -259,82 +327,86 @@ cdef inline void read_target(const floating* target, Py_ssize_t width, Py_ssize_
         t[<Py_ssize_t>target[0]] = 1.0
 
 
-cdef inline double differentiate(Loss loss, const StepRule* rule, const double* z, const double* t, Py_ssize_t K,
-                                 Py_ssize_t together, double s, double norm, double* g,
-                                 Py_ssize_t* clipped) noexcept nogil:
-    """The losses of a row of weight s, summed; g = s dL/dz, clipped; under PA times its step as well."""
+cdef inline bint differentiate(Job* job, Loss loss, Py_ssize_t row, double* g, Py_ssize_t K) noexcept nogil:
+    """From w.x to scores and g = s dL/dz, clipped (under PA times its step as well); False if a score is not finite."""
     cdef Py_ssize_t k = 0, j
-    cdef double total = 0.0, value, factor
+    cdef double s = job.sample_weight[row] if job.sample_weight != NULL else 1.0
+    cdef double score, value, total = 0.0, factor
+    cdef bint finite = True
+    for k in range(K):
+        score = job.scale * job.z[k] + job.bias[k]
+        job.z[k] = score
+        finite &= isfinite(score) != 0
+    if not finite:
+        return False
+    k = 0
     while k < K:
-        value = loss.evaluate(z + k, t + k, together, g + k)
+        value = loss.evaluate(job.z + k, job.t + k, job.together, g + k)
         total += value
-        factor = s * passive_aggressive(rule, value, norm) if rule.schedule >= PA1 else s
-        for j in range(k, k + together):
-            g[j] *= factor
+        factor = s * passive_aggressive(&job.rule, value, job.norm) if job.rule.schedule >= PA1 else s
+        for j in range(k, k + job.together):
+            if factor != 1:     # a multiplication less for the next row to wait for
+                g[j] *= factor
             if fabs(g[j]) > LARGEST_DERIVATIVE:
                 g[j] = LARGEST_DERIVATIVE if g[j] > 0 else -LARGEST_DERIVATIVE
-                clipped[0] += 1
-        k += together
-    return total
+                job.clipped += 1
+        k += job.together
+    job.loss += s * total
+    job.penalty += s * job.strength * ((1 - job.l1_ratio) * 0.5 * job.sum_squares + job.l1_ratio * job.sum_abs)
+    job.weight += s
+    return True
 
 
-cdef inline double penalty_of(Settings settings, State state) noexcept nogil:
-    return settings.strength * ((1 - settings.l1_ratio) * 0.5 * state.sum_squares + settings.l1_ratio * state.sum_abs)
-
-
-cdef inline double shrink(Settings settings, State state, double eta, floating* w, floating* average,
-                          Py_ssize_t size) noexcept nogil:
-    """The l2 part of a step, in front of the weights; returns the factor."""
-    cdef double keep = 1 - (1 - settings.l1_ratio) * eta * settings.strength
+cdef inline double shrink(Job* job, double eta, floating* w, floating* average) noexcept nogil:
+    """The l2 part of a step, one scalar in front of the weights; returns the factor."""
+    cdef double keep = 1 - (1 - job.l1_ratio) * eta * job.strength
     keep = keep if keep > 0 else 0.0
-    state.scale *= keep
-    state.sum_squares *= keep * keep
-    state.sum_abs *= keep
-    if state.scale < SMALLEST_SCALE:
-        fold_scale(state, w, average, size)
+    job.scale *= keep
+    job.sum_squares *= keep * keep
+    job.sum_abs *= keep
+    if job.scale < SMALLEST_SCALE:
+        fold_scale(&job.scale, &job.average_scale, w, average, job.size)
     return keep
 
 
-cdef void fold_scale(State state, floating* w, floating* average, Py_ssize_t size) noexcept nogil:
+cdef void fold_scale(double* scale, double* average_scale, floating* w, floating* average,
+                     Py_ssize_t size) noexcept nogil:
     """Multiply the scale into the weights; the sum of the averaged iterates stays what it is."""
     cdef Py_ssize_t i
     if average != NULL:
         for i in range(size):
-            average[i] -= <floating>(state.average_scale * w[i])
-        state.average_scale = 0.0
+            average[i] -= <floating>(average_scale[0] * w[i])
+        average_scale[0] = 0.0
     for i in range(size):
-        w[i] = <floating>(state.scale * w[i])
-    state.scale = 1.0
+        w[i] = <floating>(scale[0] * w[i])
+    scale[0] = 1.0
 
 
-cdef inline bint take_step(Settings settings, State state, const double* g, double eta, double keep, const double* z,
-                           double norm, double* bias, Py_ssize_t K, double* change) noexcept nogil:
-    """Move the bias, and say how the row moves the stored weights; False if it does not.
-
-    norm, unless negative, is ||x||^2: then ||W + c x||^2 = ||W||^2 + 2 c W.x + c^2 ||x||^2 is kept up to date.
-    """
+cdef inline bint plan_move(Job* job, const double* g, double eta, double keep, Py_ssize_t K) noexcept nogil:
+    """Move the bias, and say how the row moves the stored weights; False if it does not."""
     cdef Py_ssize_t k
-    cdef double c
+    cdef double c, eta_stored
     cdef bint moves = False
-    if settings.rule.schedule >= PA1:
-        eta /= settings.rule.eta0       # the step is in g already
+    if job.rule.schedule >= PA1:
+        eta /= job.rule.eta0        # the step is in g already
+    eta_stored = eta / job.scale
     for k in range(K):
         c = -eta * g[k]
-        change[k] = c / state.scale
         moves |= c != 0
-        if norm >= 0:
-            state.sum_squares += c * (2 * keep * (z[k] - bias[k]) + c * norm)
-        if settings.fit_intercept:
-            bias[k] += c * settings.intercept_decay
+        if job.followed:
+            job.sum_squares += c * (2 * keep * (job.z[k] - job.bias[k]) + c * job.norm)
+        if job.fit_intercept:
+            job.bias[k] += c * job.intercept_decay
+        job.move[k] = -eta_stored * g[k]
     return moves
 
 
-cdef inline void extend_average(State state, const double* bias, double* average_bias, Py_ssize_t K) noexcept nogil:
+cdef inline void extend_average(Job* job, Py_ssize_t K) noexcept nogil:
     cdef Py_ssize_t k
-    state.averaged += 1
-    state.average_scale += state.scale
+    job.averaged += 1
+    job.average_scale += job.scale
     for k in range(K):
-        average_bias[k] += (bias[k] - average_bias[k]) / state.averaged
+        job.average_bias[k] += (job.bias[k] - job.average_bias[k]) / job.averaged
 
 
 def settle(State state, floating[::1] weights):
@@ -350,7 +422,7 @@ def settle(State state, floating[::1] weights):
             for i in range(weights.shape[0]):
                 truncate(&weights[0], i, &received[0], state.penalty_total, state.scale, running, &tally)
         if state.scale != 1:
-            fold_scale(state, &weights[0], running, weights.shape[0])
+            fold_scale(&state.scale, &state.average_scale, &weights[0], running, weights.shape[0])
 
 
 def measure(State state, const floating[::1] weights):
@@ -370,13 +442,15 @@ def scores(const floating[::1] data, const index_t[::1] indices, indptr, const u
            const floating[::1] weights, const double[::1] bias, floating[:, ::1] out):
     """out[i] = W x + b of row order[i], or of row i if order is None; weights as in State."""
     cdef Py_ssize_t K = bias.shape[0], i, k, row, start
-    cdef Bounds bounds = Bounds(indptr, weights.shape[0] // K)
+    cdef const int32_t[::1] narrow = narrow_of(indptr)
+    cdef const int64_t[::1] wide = wide_of(indptr)
+    cdef Bounds bounds = row_bounds(narrow, wide, weights.shape[0] // K)
     cdef double[::1] z = np.empty(K)
     with nogil:
         for i in range(out.shape[0]):
             row = order[i] if order is not None else i
-            start = row_begin(&indices[0], bounds, row)
-            row_scores(&data[start], &indices[start], row_begin(&indices[0], bounds, row + 1) - start, &weights[0], K,
+            start = row_begin(&indices[0], &bounds, row)
+            row_scores(&data[start], &indices[start], row_begin(&indices[0], &bounds, row + 1) - start, &weights[0], K,
                        &z[0])
             for k in range(K):
                 out[i, k] = <floating>(z[k] + bias[k])

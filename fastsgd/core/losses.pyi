@@ -1,0 +1,18 @@
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from numpy.typing import ArrayLike
+
+class Loss:
+    name: ClassVar[str]
+    convex: ClassVar[bool]
+    joint: ClassVar[bool]
+    targets: ClassVar[str]
+    def value(self, z: ArrayLike, t: ArrayLike) -> Any: ...
+    def gradient(self, z: ArrayLike, t: ArrayLike) -> Any: ...
+
+class EpsilonLoss(Loss):
+    epsilon: float
+    def __init__(self, epsilon: float = 0.1) -> None: ...
+
+REGISTRY: Mapping[str, type[Loss]]

@@ -1,0 +1,311 @@
+"""The parser of svmlight text: each rule of the format, each error, two oracles (plain Python and scikit-learn)."""
+
+import random
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastsgd import load_svmlight
+from fastsgd.core.svmlight import LARGEST_ID, parse
+
+DATA = Path(__file__).parent / "data"
+NUMBER = rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+
+
+class Refused(Exception):
+    pass
+
+
+def naive(text, dtype=np.float64):
+    """The format in plain Python: per row the label and the pairs sorted by id. Refused has the line number."""
+    rows = []
+    for number, line in enumerate(text.split(b"\n"), 1):
+        tokens = re.findall(rb"[^ \t\r\v\f]+", line.partition(b"#")[0])
+        if not tokens:
+            continue
+        label, *pairs = tokens
+        if pairs and re.fullmatch(rb"qid:\d+", pairs[0]):
+            del pairs[0]
+        row = {}
+        for token in pairs:
+            match = re.fullmatch(rb"(\d+):(" + NUMBER + rb")", token)
+            if not match or int(match[1]) > LARGEST_ID or int(match[1]) in row:
+                raise Refused(number)
+            with np.errstate(over="ignore"):
+                row[int(match[1])] = dtype(float(match[2]))
+        if not re.fullmatch(NUMBER, label) or not np.isfinite([float(label), *row.values()]).all():
+            raise Refused(number)
+        rows.append((float(label), sorted(row.items())))
+    return rows
+
+
+def as_rows(labels, lengths, ids, values):
+    ends = np.cumsum(lengths)
+    return [
+        (y, list(zip(ids[end - n : end].tolist(), values[end - n : end].tolist(), strict=True)))
+        for y, n, end in zip(labels.tolist(), lengths.tolist(), ends.tolist(), strict=True)
+    ]
+
+
+def parsed(text, dtype=np.float64):
+    chunk = parse(text, dtype)
+    return as_rows(chunk.labels, chunk.lengths, chunk.ids, chunk.values)
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(text, **kwargs):
+        path = tmp_path / "rows.svm"
+        path.write_bytes(text)
+        return load_svmlight(path, **kwargs)
+
+    return load
+
+
+# What a line may look like
+
+
+@pytest.mark.parametrize(
+    ("line", "label", "pairs"),
+    [
+        (b"1 1:2 3:4", 1, [(1, 2), (3, 4)]),
+        (b"+1 1:+2", 1, [(1, 2)]),
+        (b"-1.5e0 1:-2.5E-1", -1.5, [(1, -0.25)]),
+        (b"7", 7, []),
+        (b"7 ", 7, []),
+        (b"7 # 1:2", 7, []),
+        (b"7#1:2", 7, []),
+        (b"1 1:2#3:4", 1, [(1, 2)]),
+        (b"1 1:2 # 3:4 # five", 1, [(1, 2)]),
+        (b"  1\t1:2 \t 3:4\t", 1, [(1, 2), (3, 4)]),
+        (b"1\v1:2\f3:4", 1, [(1, 2), (3, 4)]),
+        (b"1 1:2\r", 1, [(1, 2)]),
+        (b"1 qid:3 1:2", 1, [(1, 2)]),
+        (b"1 qid:3", 1, []),
+        (b"1 qid:123456789012345678901234567890 1:2", 1, [(1, 2)]),
+        (b"1 3:4 1:2 2:8", 1, [(1, 2), (2, 8), (3, 4)]),
+        (b"1 1:0 2:-0", 1, [(1, 0), (2, 0)]),
+        (b"1 007:2", 1, [(7, 2)]),
+        (b"1 1:.5 2:5.", 1, [(1, 0.5), (2, 5)]),
+        (b"1 %d:1" % LARGEST_ID, 1, [(LARGEST_ID, 1)]),
+    ],
+)
+@pytest.mark.parametrize("newline", [b"", b"\n", b"\r\n"])
+def test_one_line(line, label, pairs, newline):
+    assert parsed(line + newline) == [(label, pairs)] == naive(line)
+
+
+def test_lines_without_rows():
+    chunk = parse(b"\n# all comment 1:2\n \t\r\n1 1:2\n\n#\n-1 4:5\n\n", np.float32)
+    assert as_rows(*chunk[:4]) == [(1, [(1, 2)]), (-1, [(4, 5)])]
+    assert chunk.lines == 8
+    assert (chunk.low, chunk.low_line, chunk.high, chunk.high_line) == (1, 4, 4, 7)
+
+
+@pytest.mark.parametrize("text", [b"", b"\n\n", b"# only\n#comments", b" \t\r\n"])
+def test_no_rows(load, text):
+    with pytest.raises(ValueError, match=r"rows\.svm: no rows"):
+        load(text)
+    assert parsed(text) == []
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 13, 14, 1000])
+@pytest.mark.parametrize("order", ["reversed", "random", "nearly sorted"])
+def test_sorts_columns(n, order):
+    ids = np.arange(n)[::-1].copy()
+    if order == "random":
+        np.random.default_rng(n).shuffle(ids)
+    elif order == "nearly sorted":
+        ids = np.r_[np.arange(1, n), 0]
+    text = b"1 0:0 1:1\n1 " + b" ".join(b"%d:%d" % (j, j) for j in ids) + b"\n1 5:5"
+    assert parsed(text)[1] == (1, [(j, j) for j in range(n)])
+    assert parsed(text) == naive(text)
+
+
+# Numbers
+
+HARD = """
+0 0.0 1 01 1. .1 1e0 1E+5 1e-5 123456789 0.1 0.2 0.3 3.14159265358979 1e22 1e23 1e-22 1e-23
+9007199254740991 9007199254740992 9007199254740993 9007199254740993.0 9007199254740994 9007199254740995e22
+9223372036854775807 9223372036854775808 18446744073709551615 18446744073709551616 99999999999999999999
+1.7976931348623157e308 179769313486231570000e288 2.2250738585072014e-308 2.2250738585072011e-308 4.9e-324 5e-324
+2.4703282292062327e-324 2.4703282292062328e-324 1e-400 0e999999999999 0.0e-5000000 1e-99999999999999999999
+0.500000000000000166533453693773481063544750213623046875 0.1000000000000000055511151231257827021181583404541015625
+7.2057594037927933e16 6.8985500000000005e15 3.4028234e38 1.17549435e-38 1.4e-45 123456789012345678e-5 8.41e21
+"""
+LONG = ["1" + "0" * 300, "0." + "0" * 300 + "123", "1" * 800 + "e-780", "0" * 400 + "7.5", "1." + "3" * 5000]
+
+
+@pytest.mark.parametrize("text", [*HARD.split(), *LONG])
+def test_number_is_that_of_float(text):
+    for sign in ("", "-", "+"):
+        number = (sign + text).encode()
+        chunk = parse(number + b" 1:" + number, np.float64)
+        expected = np.float64(float(number)).tobytes()
+        assert chunk.labels.tobytes() == expected
+        assert chunk.values.tobytes() == expected
+
+
+def test_random_numbers_are_those_of_float():
+    rng = np.random.default_rng(0)
+    doubles = rng.integers(0, 2**63, 4000, np.int64).view(np.float64)
+    doubles = np.r_[
+        doubles[np.isfinite(doubles)], rng.standard_normal(2000), rng.random(2000) * 10.0 ** rng.integers(-9, 9, 2000)
+    ]
+    formats = ["%r", "%.17g", "%.20e", "%.15g", "%.6g", "%.3f", "%.25f", "%+.1E", "%.0f"]
+    texts = [(formats[i % len(formats)] % x).encode() for i, x in enumerate(doubles.tolist())]
+    digits = rng.integers(0, 10, (3000, 25)).astype("U1")
+    for row, n, point, exponent in zip(
+        digits, rng.integers(1, 26, 3000), rng.integers(0, 26, 3000), rng.integers(-40, 40, 3000), strict=True
+    ):
+        texts.append(f"{''.join(row[:n][:point])}.{''.join(row[:n][point:])}e{exponent}".encode())
+    values = parse(b"\n".join(b"1 1:" + t for t in texts), np.float64).values
+    assert values.tobytes() == np.array([float(t) for t in texts]).tobytes()
+    small = [t for t in texts if abs(float(t)) < 3e38]
+    singles = parse(b"\n".join(b"1 1:" + t for t in small), np.float32).values
+    assert singles.dtype == np.float32
+    assert singles.tobytes() == np.array([float(t) for t in small]).astype(np.float32).tobytes()
+
+
+# Errors name the file, the line and the text, and say what to do
+
+FAULTS = [
+    (b"abc 1:2", "label 'abc' is not a number; write it like"),
+    (b"1x 1:2", "label '1x' is not a number"),
+    (b"- 1:2", "label '-' is not a number"),
+    (b"1e 1:2", "label '1e' is not a number"),
+    (b"1_0 1:2", "label '1_0' is not a number"),
+    (b"0x10 1:2", "label '0x10' is not a number"),
+    (b"nan 1:2", "label 'nan' is not finite; replace it"),
+    (b"-inf 1:2", "label '-inf' is not finite"),
+    (b"1e999 1:2", "label '1e999' overflows float64; rescale"),
+    (b"1:2 3:4", "no label before '1:2'; a row is `label index:value"),
+    (b"1,2 1:2", "label '1,2' lists several; multilabel data is not supported yet"),
+    (b"1 abc", "expected index:value, found 'abc'; colon between the two"),
+    (b"1 1:2 34", "expected index:value, found '34'"),
+    (b"1 1 :2", "expected index:value, found '1'"),
+    (b"1 -1:2", "index of '-1:2' is not an integer of 0 or more; renumber"),
+    (b"1 +1:2", "index of '+1:2' is not an integer"),
+    (b"1 1.5:2", "index of '1.5:2' is not an integer"),
+    (b"1 :2", "index of ':2' is not an integer"),
+    (b"1 a:2", "index of 'a:2' is not an integer"),
+    (b"1 9223372036854775808:2", f"index of '9223372036854775808:2' is above {LARGEST_ID}, the largest that fits"),
+    (b"1 99999999999999999999999999:2", "index of '99999999999999999999999999:2' is above"),
+    (b"1 1:", "value of '1:' is not a number"),
+    (b"1 1: 2", "value of '1:' is not a number"),
+    (b"1 1:#2", "value of '1:' is not a number"),
+    (b"1 1:x", "value of '1:x' is not a number"),
+    (b"1 1:2x", "value of '1:2x' is not a number"),
+    (b"1 1:2:3", "value of '1:2:3' is not a number"),
+    (b"1 1:1_0", "value of '1:1_0' is not a number"),
+    (b"1 1:.", "value of '1:.' is not a number"),
+    (b"1 1:1e+", "value of '1:1e+' is not a number"),
+    (b"1 1:--1", "value of '1:--1' is not a number"),
+    (b"1 1:1,5", "value of '1:1,5' is not a number"),
+    (b"1 1:NaN", "value of '1:NaN' is not finite; replace it or leave it out"),
+    (b"1 1:-Infinity", "value of '1:-Infinity' is not finite"),
+    (b"1 1:1e999", "value of '1:1e999' overflows float64; rescale it"),
+    (b"1 1:1e39", "value of '1:1e39' overflows float32; rescale it, or pass dtype=np.float64"),
+    (b"1 1:2 1:3", "feature 1 occurs twice, as '1:2' and '1:3'; keep one"),
+    (b"1 qid:7 7:1 2:2 07:3 # 7:4", "feature 7 occurs twice, as '7:1' and '07:3'; keep one"),
+    (b"1 qid:x 1:2", "query id 'qid:x' is no qid:N with an integer N; correct it or leave it out"),
+    (b"1 qid:1.5 1:2", "query id 'qid:1.5' is no qid:N"),
+    (b"1 1:2 qid:3", "query id 'qid:3' is no qid:N"),
+    (b"1 1:2\0", r"value of '1:2\x00' is not a number"),
+    (b"\0", r"label '\x00' is not a number"),
+    (b"\xff\xfe1\0 1:2", r"label '\\xff\\xfe1\x00' is not a number"),
+    ("½ 1:2".encode(), "label '½' is not a number"),
+    ("1 ٣:2".encode(), "index of '٣:2' is not an integer"),
+    (b"y" * 5000, "label '" + "y" * 57 + "...' is not a number"),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), FAULTS, ids=[repr(line[:30]) for line, _ in FAULTS])
+@pytest.mark.parametrize("tail", [b"", b"\n", b"\r\n1 1:2\n"])
+def test_fault(load, line, message, tail):
+    with pytest.raises(ValueError, match=re.escape(f"rows.svm, line 4: {message}")):
+        load(b"1 1:2\n# comment\n\n" + line + tail)
+    with pytest.raises(Refused, match="4"):
+        naive(b"1 1:2\n# comment\n\n" + line + tail, np.float32)
+
+
+def test_parse_names_the_lines_it_is_told():
+    with pytest.raises(ValueError, match=r"^part, line 42: "):
+        parse(b"1 1:2\nx\n", np.float32, "part", 41)
+    assert parse(b"\n1 3:2\n", np.float32, "part", 41).high_line == 42
+
+
+# Oracles
+
+
+@pytest.mark.parametrize("name", ["a9a.gz", "a9a.t.gz"])
+def test_equals_scikit_learn(name):
+    datasets = pytest.importorskip("sklearn.datasets")
+    expected, labels = datasets.load_svmlight_file(str(DATA / name), dtype=np.float32)
+    X, y = load_svmlight(DATA / name)
+    assert X.shape == expected.shape
+    assert y.tolist() == labels.tolist()
+    for a, b in [(X.data, expected.data), (X.indices, expected.indices), (X.indptr, expected.indptr)]:
+        np.testing.assert_array_equal(a, b)
+
+
+def test_bundled_data():
+    X, y = load_svmlight(DATA / "a9a.gz")
+    assert repr(X) == "CSR(32561 x 123, 451592 stored, float32)"
+    assert set(y) == {-1, 1}
+    assert load_svmlight(DATA / "a9a.t.gz", n_features=123)[0].shape == (16281, 123)
+
+
+SEEDS = [
+    b"1 1:0.5 3:4e2\n-1 2:1 # comment\n\n+1 qid:4 7:.25 5:-1.5\r\n",
+    b"3\t9:123456789012345678901\n1.5 1:1 2:2 3:3 4:4 5:5\n# 1:1\n0 2147483648:1",
+    b"-1 4:9007199254740993 2:1e-310 3:0\n2 10:1\n",
+]
+SPICE = rb" \n : # \0 \r \t e - + . 0 9 1: qid: nan inf 1e39 1e999 \xff , 99999999999999999999 9223372036854775799 _"
+SPICE = [token.decode("unicode_escape").encode("latin-1") for token in SPICE.split(b" ")] + [b" ", b" 1:2", b"\n1 1:1"]
+
+
+def mutated(rng):
+    text = bytearray(rng.choice(SEEDS))
+    for _ in range(rng.randint(1, 3)):
+        at = rng.randint(0, len(text))
+        match rng.randint(0, 3):
+            case 0:
+                text[at : at + rng.randint(1, 4)] = b""
+            case 1:
+                text[at:at] = rng.choice(SPICE)
+            case 2:
+                text[at : at + 1] = bytes([rng.randint(0, 255)])
+            case 3:
+                text[at:at] = text[at : at + rng.randint(1, 12)]
+    return bytes(text)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_mutated_text_is_read_or_refused_as_by_the_naive_parser(dtype):
+    rng = random.Random(dtype().itemsize)
+    refused = 0
+    for _ in range(6000):
+        text = mutated(rng)
+        try:
+            expected = naive(text, dtype)
+        except Refused as error:
+            refused += 1
+            with pytest.raises(ValueError, match=rf"^f, line {error}: "):
+                parse(text, dtype, "f")
+        else:
+            assert parsed(text, dtype) == expected, text
+    assert 1000 < refused < 5000
+
+
+def test_binary_rubbish():
+    rng = np.random.default_rng(0)
+    for size in [1, 2, 10, 1000, 100_000]:
+        for low, high in [(0, 256), (32, 127), (0, 33), (48, 59)]:
+            text = rng.integers(low, high, size).astype(np.uint8).tobytes()
+            try:
+                parse(text, np.float32)
+            except ValueError as error:
+                assert re.match(r"<text>, line \d+: ", str(error))  # noqa: PT017
