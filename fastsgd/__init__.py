@@ -1,5 +1,13 @@
 """Stochastic gradient descent for linear models, compiled."""
 
+try:
+    from .core import sgd as _compiled  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        "fastsgd's compiled modules are missing: this is its source folder, not an installation. Leave the folder, or "
+        "build the modules in it with: pip install -e ."
+    ) from error
+
 from . import losses
 from ._linear import load
 from ._sklearn import ConvergenceWarning, NotFittedError

@@ -62,8 +62,8 @@ cdef class Settings:
 
 
 STATE_FIELDS = (
-    "weights", "bias", "feature_major", "t", "scale", "average", "average_bias", "average_scale", "averaged", "received",
-    "penalty_total", "sum_squares", "sum_abs",
+    "weights", "bias", "feature_major", "t", "scale", "average", "average_bias", "average_scale", "averaged",
+    "received", "penalty_total", "sum_squares", "sum_abs",
 )
 
 

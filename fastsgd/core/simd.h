@@ -1,7 +1,7 @@
 /* Dense rows: dot products and updates with the widest vectors of the CPU, chosen at run time.
  *
- * Products are of the data's type; sums run in LANES explicit lanes of double, added up in one fixed order, and the build forbids
- * contraction, so every clone returns the same bits. The compiler turns each lane loop into vector code.
+ * Sums run in LANES explicit lanes, RUN products at a time and from there on in double, and are added
+ * up in one fixed order; the build forbids contraction. So every clone returns the same bits.
  */
 #ifndef FASTSGD_SIMD_H
 #define FASTSGD_SIMD_H
@@ -20,10 +20,10 @@
 #if defined(__GNUC__) || defined(__clang__)
 /* The empty volatile asm is an effect: without one, gcc takes a function that only prefetches for
  * a pure one whose calls may go. */
-#define FASTSGD_PREFETCH(address)             \
-    do {                                     \
-        __builtin_prefetch(address);         \
-        __asm__ volatile("");                \
+#define FASTSGD_PREFETCH(address)                                                                  \
+    do {                                                                                           \
+        __builtin_prefetch(address);                                                               \
+        __asm__ volatile("");                                                                      \
     } while (0)
 #define FASTSGD_KERNEL FASTSGD_CLONES __attribute__((unused)) static
 #else
@@ -31,16 +31,24 @@
 #define FASTSGD_KERNEL static
 #endif
 
-/* Four numbers in the registers that every CPU of the platform has. */
+/* Vectors of the compiler: it splits what the CPU has not. Elsewhere arrays stand in. */
 #if defined(__GNUC__) || defined(__clang__)
-#define FASTSGD_FOUR(T, name) T name __attribute__((vector_size(4 * sizeof(T))))
-#define FASTSGD_ADD_SQUARES(sum, four) (sum) += (four) * (four)
+#define FASTSGD_VECTOR(T, n) __attribute__((vector_size((n) * sizeof(T))))
+#define FASTSGD_MULTIPLY_ADD(sum, a, b, from)                                                      \
+    do {                                                                                           \
+        FASTSGD_LOAD(b, from);                                                                     \
+        (sum) += (a) * (b);                                                                        \
+    } while (0)
 #else
-#define FASTSGD_FOUR(T, name) T name[4]
-#define FASTSGD_ADD_SQUARES(sum, four)       \
-    for (int l = 0; l < 4; l++)              \
-        sum[l] += four[l] * four[l]
+#define FASTSGD_VECTOR(T, n) [n]
+#define FASTSGD_MULTIPLY_ADD(sum, a, b, from)                                                      \
+    do {                                                                                           \
+        FASTSGD_LOAD(b, from);                                                                     \
+        for (size_t lane = 0; lane < sizeof(a) / sizeof((a)[0]); lane++)                           \
+            (sum)[lane] += (a)[lane] * (b)[lane];                                                  \
+    } while (0)
 #endif
+#define FASTSGD_LOAD(lanes, from) memcpy(&(lanes), (from), sizeof(lanes))
 
 /* Ask for the cache lines of `bytes` bytes from `start` on. */
 static inline void fastsgd_prefetch(const void *start, ptrdiff_t bytes)
@@ -53,22 +61,24 @@ static inline void fastsgd_prefetch(const void *start, ptrdiff_t bytes)
 }
 
 enum {
-    LANES = 16,     /* running sums of a dot product */
+    LANES = 16,     /* running sums of a dot product, */
+    RUN = 8,        /* products that each takes in the data's type before they go to double */
     TOGETHER = 4,   /* outputs that read a dense row at once */
     BLOCK = 64,     /* outputs that read a CSR row at once */
     AHEAD = 32      /* nonzeros whose weights are asked for before their turn */
 };
 
 #define FASTSGD_DEFINE(T, SUFFIX)                                                                  \
+    typedef T fastsgd_four_##SUFFIX FASTSGD_VECTOR(T, 4);                                          \
+                                                                                                   \
     /* ||x||^2, in T: inlined, since most rows are too short for a call to pay */                  \
     static inline double fastsgd_norm_##SUFFIX(const T *x, ptrdiff_t n)                            \
     {                                                                                              \
-        FASTSGD_FOUR(T, sum) = {0};                                                                \
+        fastsgd_four_##SUFFIX sum = {0}, xj, same;                                                 \
         T tail = 0;                                                                                \
         for (; n >= 4; n -= 4, x += 4) {                                                           \
-            FASTSGD_FOUR(T, four);                                                                 \
-            memcpy(&four, x, sizeof four);                                                         \
-            FASTSGD_ADD_SQUARES(sum, four);                                                         \
+            FASTSGD_LOAD(xj, x);                                                                   \
+            FASTSGD_MULTIPLY_ADD(sum, xj, same, x);                                                \
         }                                                                                          \
         while (n > 0) {                                                                            \
             n -= 1;                                                                                \
@@ -77,43 +87,48 @@ enum {
         return (double)((sum[0] + sum[1]) + (sum[2] + sum[3]) + tail);                             \
     }                                                                                              \
                                                                                                    \
-    static inline double fastsgd_add_lanes_##SUFFIX(double *lane)                                  \
-    {                                                                                              \
-        for (int half = LANES / 2; half > 0; half /= 2)                                            \
-            for (int l = 0; l < half; l++)                                                         \
-                lane[l] += lane[l + half];                                                         \
-        return lane[0];                                                                            \
-    }                                                                                              \
+    typedef T fastsgd_lanes_##SUFFIX FASTSGD_VECTOR(T, LANES);                                     \
                                                                                                    \
-    /* z[k] = x . w[k], rows of w `d` apart; K * d multiply-adds, x is read once for four k. */    \
-    FASTSGD_KERNEL void fastsgd_dots_##SUFFIX(const T *restrict x, const T *restrict w, ptrdiff_t d,       \
-                                      ptrdiff_t K, double *restrict z)                             \
+    /* z[k] = x . w[k], rows of w `d` apart; K d multiply-adds, and x is read once for four k. */  \
+    FASTSGD_KERNEL void fastsgd_dots_##SUFFIX(const T *restrict x, const T *restrict w, ptrdiff_t d,\
+                                              ptrdiff_t K, double *restrict z)                     \
     {                                                                                              \
-        ptrdiff_t k = 0, whole = d - d % LANES;                                                    \
-        for (; k < K; k += TOGETHER) {                                                             \
-            double lane[TOGETHER][LANES] = {{0}};                                                  \
-            const ptrdiff_t some = K - k < TOGETHER ? K - k : TOGETHER;                            \
-            const T *w0 = w + k * d;                                                               \
-            if (some == TOGETHER)                                                                  \
-                for (ptrdiff_t j = 0; j < whole; j += LANES)                                       \
-                    for (int i = 0; i < TOGETHER; i++)                                             \
-                        for (int l = 0; l < LANES; l++)                                            \
-                            lane[i][l] += (double)(x[j + l] * w0[i * d + j + l]);                  \
-            else                                                                                   \
-                for (ptrdiff_t i = 0; i < some; i++)                                               \
-                    for (ptrdiff_t j = 0; j < whole; j += LANES)                                   \
-                        for (int l = 0; l < LANES; l++)                                            \
-                            lane[i][l] += (double)(x[j + l] * w0[i * d + j + l]);                  \
-            for (ptrdiff_t i = 0; i < some; i++) {                                                 \
-                for (ptrdiff_t j = whole; j < d; j++)                                              \
-                    lane[i][j - whole] += (double)(x[j] * w0[i * d + j]);                          \
-                z[k + i] = fastsgd_add_lanes_##SUFFIX(lane[i]);                                    \
+        for (ptrdiff_t k = 0; k < K; k += TOGETHER) {                                              \
+            double sum[TOGETHER][LANES] = {{0}};                                                   \
+            const T *row[TOGETHER]; /* what is missing of four repeats row K - 1 */                \
+            const int some = K - k < TOGETHER ? (int)(K - k) : TOGETHER;                           \
+            ptrdiff_t j = 0;                                                                       \
+            for (int i = 0; i < TOGETHER; i++)                                                     \
+                row[i] = w + (i < some ? k + i : K - 1) * d;                                       \
+            while (j + LANES <= d) {                                                               \
+                const ptrdiff_t left = (d - j) / LANES, end = j + (left < RUN ? left : RUN) * LANES;\
+                fastsgd_lanes_##SUFFIX xj, wj, part[TOGETHER] = {{0}};                             \
+                for (; j < end; j += LANES) {                                                      \
+                    FASTSGD_LOAD(xj, x + j);                                                       \
+                    FASTSGD_MULTIPLY_ADD(part[0], xj, wj, row[0] + j);                             \
+                    if (some == 1)                                                                 \
+                        continue;                                                                  \
+                    FASTSGD_MULTIPLY_ADD(part[1], xj, wj, row[1] + j);                             \
+                    FASTSGD_MULTIPLY_ADD(part[2], xj, wj, row[2] + j);                             \
+                    FASTSGD_MULTIPLY_ADD(part[3], xj, wj, row[3] + j);                             \
+                }                                                                                  \
+                for (int i = 0; i < some; i++)                                                     \
+                    for (int l = 0; l < LANES; l++)                                                \
+                        sum[i][l] += (double)part[i][l];                                           \
+            }                                                                                      \
+            for (int i = 0; i < some; i++) {                                                       \
+                for (ptrdiff_t l = 0; j + l < d; l++)                                              \
+                    sum[i][l] += (double)(x[j + l] * row[i][j + l]);                               \
+                for (int half = LANES / 2; half > 0; half /= 2)                                    \
+                    for (int l = 0; l < half; l++)                                                 \
+                        sum[i][l] += sum[i][l + half];                                             \
+                z[k + i] = sum[i][0];                                                              \
             }                                                                                      \
         }                                                                                          \
     }                                                                                              \
                                                                                                    \
     /* w[k] += c[k] x */                                                                           \
-    FASTSGD_KERNEL void fastsgd_axpys_##SUFFIX(const T *restrict x, T *restrict w, ptrdiff_t d,            \
+    FASTSGD_KERNEL void fastsgd_axpys_##SUFFIX(const T *restrict x, T *restrict w, ptrdiff_t d,    \
                                        ptrdiff_t K, const double *restrict c)                      \
     {                                                                                              \
         for (ptrdiff_t k = 0; k < K; k++) {                                                        \
@@ -183,7 +198,7 @@ FASTSGD_DEFINE_CSR(double, f64, int64_t, i64)
 /* Checks of the caller's arrays, at the speed of memory. */
 #define FASTSGD_DEFINE_CHECKS(T, SUFFIX, EXPONENT, BITS, UNSIGNED)                                 \
     /* Is any value NaN or infinite, that is, are its exponent's bits all ones? */                 \
-    FASTSGD_KERNEL int fastsgd_any_nonfinite_##SUFFIX(const T *values, ptrdiff_t n)                        \
+    FASTSGD_KERNEL int fastsgd_any_nonfinite_##SUFFIX(const T *values, ptrdiff_t n)                \
     {                                                                                              \
         BITS found = 0;                                                                            \
         for (ptrdiff_t i = 0; i < n; i++) {                                                        \
@@ -195,7 +210,7 @@ FASTSGD_DEFINE_CSR(double, f64, int64_t, i64)
     }                                                                                              \
                                                                                                    \
     /* Is any column outside 0 .. d - 1? Seen as unsigned, a negative one is too large. */         \
-    FASTSGD_KERNEL int fastsgd_any_outside_##UNSIGNED(const BITS *columns, ptrdiff_t n, BITS d)           \
+    FASTSGD_KERNEL int fastsgd_any_outside_##UNSIGNED(const BITS *columns, ptrdiff_t n, BITS d)    \
     {                                                                                              \
         BITS found = 0;                                                                            \
         for (ptrdiff_t i = 0; i < n; i++)                                                          \
