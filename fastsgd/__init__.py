@@ -11,9 +11,10 @@ except ImportError as error:
 from . import losses
 from ._linear import load
 from ._sklearn import ConvergenceWarning, NotFittedError
-from .classification import Perceptron, SGDClassifier
+from .classification import SGDClassifier
 from .io import CSR, load_svmlight
 from .losses import check_gradient
+from .perceptron import Perceptron
 from .regression import SGDRegressor
 
 __version__ = "0.1.0"

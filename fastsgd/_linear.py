@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
 
 from . import _validation as check
-from ._sklearn import ConvergenceWarning, Estimator, NotFittedError, known_as
+from ._sklearn import ConvergenceWarning, Estimator, NotFittedError, known_as, warn
 from ._training import Divergence, Schedule, coefficients, decision, new_state, solution, train
 from ._validation import Array, Rows
 from .core import sgd
@@ -71,7 +70,10 @@ class LinearSGD(Estimator):
         check.check_number(self, "l1_ratio", 0, 1, none=self.penalty != "elasticnet")
         check.check_number(self, "max_iter", 1, integer=True)
         check.check_number(self, "tol", 0, none=True)
-        check.check_number(self, "verbose", 0)
+        if not isinstance(self.verbose, (bool, np.bool_)):
+            check.check_number(self, "verbose", 0)
+        if not isinstance(self.random_state, (np.random.Generator, np.random.RandomState)):
+            check.check_number(self, "random_state", 0, 2**32 - 1, integer=True, none=True)
         check.check_number(self, "epsilon", 0)
         check.check_number(self, "eta0", 0, open_low=True)
         check.check_number(self, "power_t", -np.inf, open_low=True)
@@ -105,7 +107,7 @@ class LinearSGD(Estimator):
 
     def _fit(
         self, rows: Rows, targets: Array, weights: Array | None, state: sgd.State, loss: Loss, *, epochs: int | None,
-        validation: tuple[Array, Any] | None = None,
+        validation: tuple[Array, Any] | None = None, **fitted: Any,
     ) -> Self:  # fmt: skip
         """Train `state` on the rows; epochs=None is one pass of partial_fit, without a criterion to stop by."""
         if self.average and state.average is None:
@@ -131,30 +133,36 @@ class LinearSGD(Estimator):
                 for name in ("_state", "_published", "coef_", "intercept_"):
                     vars(self).pop(name, None)
             raise
+        except BaseException:  # interrupted between two slices: what has been learnt so far is a model
+            if state is getattr(self, "_state", None):
+                sgd.settle(state, state.weights)
+                self._publish()
+            raise
         self._state = state
+        vars(self).update(fitted)
         self.n_iter_, self.t_, self.n_features_in_ = len(history.objectives), state.t, rows.shape[1]
         self.loss_curve_ = history.objectives if epochs else [*getattr(self, "loss_curve_", []), *history.objectives]
         self._publish()
         if history.clipped:
-            warnings.warn(
+            warn(
                 f"{history.clipped} derivatives exceeded 1e12 and were cut off: training diverges. Scale the features "
                 "(to zero mean and unit variance, or rows to unit length) or lower eta0.",
-                known_as(ConvergenceWarning),
-                stacklevel=4,
+                ConvergenceWarning,
             )
         elif epochs and self.tol is not None and not history.converged:
-            warnings.warn(
+            warn(
                 "Maximum number of iteration reached before convergence. Consider increasing max_iter to improve the "
                 "fit, or tol=None for a fixed number of epochs.",
-                known_as(ConvergenceWarning),
-                stacklevel=4,
+                ConvergenceWarning,
             )
         return self
 
     def _publish(self) -> None:
         coef, intercept = solution(self._state)
         self.coef_, self.intercept_ = self._shape_coef(coef), intercept
-        self._published = (self.coef_, self.intercept_)
+        # Changes made in place have to be seen; of coefficients that are the state's own memory they are.
+        copy = None if np.may_share_memory(coef, self._state.weights) else coef.copy()
+        self._published = (self.coef_, self.intercept_, copy, intercept.copy())
 
     def _shape_coef(self, coef: Array) -> Array:
         return coef
@@ -168,22 +176,37 @@ class LinearSGD(Estimator):
                 "estimator."
             )
         coef: Any = self.coef_
-        coef = coef.toarray() if hasattr(coef, "toarray") else np.asarray(coef)
-        return np.atleast_2d(coef), np.atleast_1d(self.intercept_)
+        coef = np.atleast_2d(coef.toarray() if hasattr(coef, "toarray") else np.asarray(coef))
+        intercept = np.atleast_1d(self.intercept_)
+        expected = (self._state.bias.size, self.n_features_in_)
+        if coef.shape != expected or intercept.shape != expected[:1]:
+            raise ValueError(
+                f"coef_ and intercept_ have shapes {coef.shape} and {intercept.shape}; "
+                f"those of the model are {expected} and {expected[:1]}"
+            )
+        return coef, intercept
 
     def _state_now(self) -> sgd.State:
         """The state to train on: the one left by the last call, unless coef_ or intercept_ were replaced since."""
         if not self._is_published():
             coef, intercept = self._coefficients()
             outputs, features = coef.shape
-            state = self._new_state(outputs, features, coef.dtype, self._state.feature_major, coef, intercept)
+            dtype = self._state.weights.dtype
+            state = self._new_state(outputs, features, dtype, self._state.feature_major, coef, intercept)
             state.t = self._state.t
             self._state = state
         return self._state
 
     def _is_published(self) -> bool:
-        coef, intercept = getattr(self, "_published", (None, None))
-        return self.coef_ is coef and self.intercept_ is intercept
+        if not hasattr(self, "_published"):
+            return False
+        coef, intercept, coef_was, intercept_was = self._published
+        return (
+            self.coef_ is coef
+            and self.intercept_ is intercept
+            and (coef_was is None or np.array_equal(np.atleast_2d(coef), coef_was))
+            and np.array_equal(intercept, intercept_was)
+        )
 
     @staticmethod
     def _new_state(
@@ -251,7 +274,7 @@ class LinearSGD(Estimator):
         self._coefficients()
         coef: Any = self.coef_
         if hasattr(coef, "toarray"):
-            self.coef_ = coef.toarray()
+            self.coef_ = self._shape_coef(coef.toarray())
         return self
 
     def sparsify(self) -> Self:
@@ -318,7 +341,7 @@ class LinearSGD(Estimator):
         }
         classes = getattr(self, "classes_", None)
         if classes is not None:
-            arrays["classes_"] = classes.astype(str) if classes.dtype == object else classes
+            arrays["classes_"] = np.array(classes.tolist()) if classes.dtype == object else classes
             header["object_labels"] = classes.dtype == object
         return header, arrays
 
@@ -355,11 +378,7 @@ def _seed(random_state: Any) -> int:
         return int(random_state.integers(2**31 - 1))
     if isinstance(random_state, np.random.RandomState):
         return int(random_state.randint(2**31 - 1))
-    if isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool) and 0 <= random_state < 2**32:
-        return int(random_state)
-    raise ValueError(
-        f"random_state must be None, an int in [0, 2**32), a RandomState or a Generator, not {random_state!r}"
-    )
+    return int(random_state)
 
 
 def load(path: PathLike) -> LinearSGD:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import inspect
 import sys
+import warnings
+from functools import cache
 from typing import Any, ClassVar, Self
 
 
@@ -14,14 +16,31 @@ class ConvergenceWarning(UserWarning):
     """Training stopped before its criterion was met, or diverges."""
 
 
+class DataConversionWarning(UserWarning):
+    """The input was reshaped to what was probably meant."""
+
+
 class NotFittedError(ValueError, AttributeError):
     """A method that needs a fitted estimator was called before `fit`."""
 
 
 def known_as(cls: type) -> type:
-    """scikit-learn's class of this name if it is loaded, else `cls`."""
+    """`cls`, made a subclass of scikit-learn's class of this name too if that is loaded."""
     known: type = getattr(sys.modules.get("sklearn.exceptions"), cls.__name__, cls)
-    return known
+    return cls if known is cls else _joined(cls, known)
+
+
+@cache
+def _joined(ours: type, theirs: type) -> type:
+    return type(ours.__name__, (ours, theirs), {"__module__": ours.__module__})
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Warn at the line outside this package that led here."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("fastsgd."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, known_as(category), stacklevel=level)
 
 
 class Estimator:

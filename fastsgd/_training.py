@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ._validation import Array, Rows
-from .core import sgd
+from .core import checks, sgd
 from .core.losses import Loss
 
 # Work between two looks at Python's signals: about a hundredth of a second.
@@ -89,8 +89,9 @@ def decision(rows: Rows, coef: Array, intercept: Array, order: Array | None = No
     """Scores W x + b, (n, K) of the rows' dtype; only of the rows `order` if given."""
     dtype = rows.data.dtype
     if not rows.sparse and order is None:
-        scores: Array = rows.data.reshape(rows.shape) @ coef.T.astype(dtype, copy=False)
-        scores += intercept.astype(dtype, copy=False)
+        with np.errstate(over="ignore", invalid="ignore"):
+            scores: Array = rows.data.reshape(rows.shape) @ coef.T.astype(dtype, copy=False)
+            scores += intercept.astype(dtype, copy=False)
         return scores
     out = np.empty((rows.shape[0] if order is None else order.size, intercept.size), dtype)
     flat = np.ascontiguousarray(coef.T if rows.sparse else coef, dtype).reshape(-1)
@@ -159,8 +160,9 @@ def train(
     if best_state is not None:
         restore(state, best_state)
     sgd.settle(state, state.weights)
-    sgd.measure(state, state.weights)
-    if not np.isfinite(state.sum_squares) and not np.isfinite(state.weights).all():
+    with np.errstate(over="ignore", invalid="ignore"):
+        coef, intercept = solution(state)
+    if checks.first_nonfinite(np.ravel(coef, order="K")) >= 0 or not np.isfinite(intercept).all():
         raise _divergence("a weight is not finite", len(history.objectives) - 1)
     return history
 

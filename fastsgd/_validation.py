@@ -6,7 +6,7 @@ cannot read them as they are (another dtype, byte order or memory layout).
 
 from __future__ import annotations
 
-import warnings
+import operator
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._sklearn import DataConversionWarning, warn
 from .core import checks
 from .io import CSR
 
@@ -21,10 +22,6 @@ Array = NDArray[Any]
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 LARGEST_ROW_NUMBER = np.iinfo(np.uint32).max
-
-
-class DataConversionWarning(UserWarning):
-    """The input was reshaped to what was probably meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +62,9 @@ def check_rows(X: Any, *, dtype: Any = None) -> Rows:
     elif hasattr(X, "tocsr"):
         if X.ndim != 2:
             raise ValueError(f"Expected a 2-dimensional sparse container, got {X.ndim} dimensions")
-        X = X if X.format == "csr" else X.tocsr()
+        if X.format != "csr":
+            _check_convertible(X)
+            X = X.tocsr()
         rows = _check_csr(X.data, X.indices, X.indptr, X.shape, dtype)
     else:
         dense = np.ascontiguousarray(_as_floats(_as_matrix(X), dtype, "X"))
@@ -83,6 +82,19 @@ def check_rows(X: Any, *, dtype: Any = None) -> Rows:
         what = "NaN" if np.isnan(rows.data[bad]) else "infinity"
         raise ValueError(f"Input X contains {what} at row {row}, column {column}; impute or drop such values first.")
     return rows
+
+
+def _check_convertible(X: Any) -> None:
+    """scipy's conversions to CSR write where the indices say, whatever they say."""
+    try:
+        if X.format in ("csc", "bsr"):
+            X.check_format(full_check=True)
+        elif X.format == "coo":
+            for i, length in zip(X.coords, X.shape, strict=True):
+                if i.size != X.data.size or (i.size and not (i.min() >= 0 and i.max() < length)):
+                    raise ValueError(f"a coordinate is outside 0 .. {length - 1}")
+    except ValueError as error:
+        raise ValueError(f"malformed {X.format} matrix: {error}") from error
 
 
 def _as_matrix(X: Any) -> Array:
@@ -108,7 +120,9 @@ def _as_floats(array: Array, dtype: Any, name: str) -> Array:
     if kind == "c":
         raise ValueError(f"Complex data not supported: {name} has dtype {array.dtype}")
     if kind not in "fiubO":
-        where = f", for example {array.flat[0]!r}" if array.size else ""
+        strangers = (item for item in np.ndenumerate(array) if not _is_number(item[1]))
+        position, value = next(strangers, ((), None))
+        where = f", for example {value!r} at {_place(position)}" if position else ""
         raise ValueError(f"{name} has dtype {array.dtype} where numbers belong{where}; encode it as numbers first")
     if dtype is None:
         native = array.dtype.newbyteorder("=")
@@ -117,24 +131,47 @@ def _as_floats(array: Array, dtype: Any, name: str) -> Array:
         with np.errstate(over="ignore"):  # what overflows to infinity is reported by the check for that
             return array.astype(dtype, copy=False)
     try:
-        return array.astype(dtype)
-    except (TypeError, ValueError):
+        with np.errstate(over="ignore"):
+            return array.astype(dtype)
+    except (TypeError, ValueError, OverflowError):
         for position, value in np.ndenumerate(array):
             try:
                 float(value)
-            except (TypeError, ValueError) as error:
-                where = ", ".join(f"{what} {i}" for what, i in zip(("row", "column"), position, strict=False))
-                fault = TypeError if not isinstance(value, (str, bytes)) else ValueError
+            except (TypeError, ValueError, OverflowError) as error:
+                fault = ValueError if isinstance(value, (str, bytes, int)) else TypeError
                 raise fault(
-                    f"{name} has {value!r} at {where} where a number belongs (argument must be a string or a number)"
+                    f"{name} has {value!r:.80} at {_place(position)} where a number belongs "
+                    "(argument must be a string or a number)"
                 ) from error
         raise
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _place(position: tuple[int, ...]) -> str:
+    return ", ".join(f"{what} {i}" for what, i in zip(("row", "column"), position, strict=False))
+
+
+def _as_array(values: Any, name: str) -> Array:
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} is not an array: {error}") from error
 
 
 def _check_csr(data: Any, indices: Any, indptr: Any, shape: Any, dtype: Any) -> Rows:
     data = np.ascontiguousarray(_as_floats(np.asarray(data), dtype, "X"))
     indices, indptr = _as_indices(indices, "indices"), _as_indices(indptr, "indptr")
-    n, d = (int(length) for length in shape)
+    try:
+        n, d = (operator.index(length) for length in shape)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"malformed CSR: shape is {shape!r}, not two integers") from error
     if data.ndim != 1 or data.size != indices.size:
         raise ValueError(f"malformed CSR: data has shape {data.shape}, indices {indices.shape}")
     if n < 0 or d < 0 or indptr.size != n + 1:
@@ -172,16 +209,12 @@ def check_features(rows: Rows, expected: int, estimator: str) -> None:
 def _as_column(y: Any, n: int, name: str) -> Array:
     if y is None:
         raise ValueError("This estimator requires y to be passed, but the target y is None.")
-    try:
-        array = np.asarray(y)
-    except ValueError as error:
-        raise ValueError(f"{name} is not an array: {error}") from error
+    array = _as_array(y, name)
     if array.ndim == 2 and array.shape[1] == 1:
-        warnings.warn(
+        warn(
             f"A column-vector {name} was passed when a 1d array was expected. Please change the shape of {name} to "
             "(n_samples,), for example using ravel().",
             DataConversionWarning,
-            stacklevel=5,
         )
         array = array.ravel()
     if array.ndim != 1:
@@ -191,18 +224,18 @@ def _as_column(y: Any, n: int, name: str) -> Array:
     return array
 
 
-def check_real_targets(y: Any, n: int) -> Array:
+def check_real_targets(y: Any, n: int, dtype: Any = None) -> Array:
     """Targets of a regression: (n,) finite float32 or float64."""
-    values = _as_floats(_as_column(y, n, "y"), None, "y")
+    values = _as_floats(_as_column(y, n, "y"), dtype, "y")
     _check_finite(values, "y")
     return values
 
 
-def check_labels(y: Any, n: int) -> Array:
+def check_labels(y: Any, n: int, name: str = "y") -> Array:
     """Labels of a classification: (n,) of integers, booleans, strings or whole floats."""
-    labels = _as_column(y, n, "y")
+    labels = _as_column(y, n, name)
     if labels.dtype.kind == "f":
-        _check_finite(labels, "y")
+        _check_finite(labels, name)
         fractions = labels != np.floor(labels)
         if fractions.any():
             raise ValueError(
@@ -210,20 +243,29 @@ def check_labels(y: Any, n: int) -> Array:
                 "classifier, which expects discrete classes on a regression target with continuous values."
             )
     elif labels.dtype.kind == "O":
-        kinds = {"text" if isinstance(label, str) else "number" for label in labels}
-        missing = [i for i, label in enumerate(labels) if label is None or label != label]
-        if missing:
-            raise ValueError(f"Input y contains NaN or None at row {missing[0]}")
-        if len(kinds) > 1:
-            raise ValueError("y mixes text and numbers; make all labels of one kind")
+        for row, label in enumerate(labels):
+            if label is None or _is_missing(label):
+                raise ValueError(f"Input {name} contains NaN or None at row {row}")
+            if not isinstance(label, (str, bytes, Real, np.bool_)):
+                raise ValueError(f"{name} has {label!r:.80} at row {row} where a label belongs: text or a number")
+            if isinstance(label, Real) and label % 1:
+                raise ValueError(f"Unknown label type: continuous, {label} at row {row} for example")
+        if len({type(label) if isinstance(label, (str, bytes)) else Real for label in labels}) > 1:
+            raise ValueError(f"{name} mixes text and numbers; make all labels of one kind")
     elif labels.dtype.kind not in "iubSU":
         raise ValueError(f"Unknown label type: dtype {labels.dtype}")
     return labels
 
 
+def _is_missing(label: Any) -> bool:
+    """NaN and pandas.NA do not equal themselves; the latter's comparison is not even a bool."""
+    differs = label != label
+    return np.ndim(differs) == 0 and not (isinstance(differs, (bool, np.bool_)) and not differs)
+
+
 def check_probabilities(y: Any, n: int) -> Array | None:
     """An (n, K) matrix of probabilities, K >= 2; None if y is not a matrix."""
-    matrix = np.asarray(y)
+    matrix = _as_array(y, "y")
     if matrix.ndim != 2 or matrix.shape[1] < 2:
         return None
     if matrix.shape[0] != n:
@@ -236,29 +278,29 @@ def check_probabilities(y: Any, n: int) -> Array | None:
     return matrix
 
 
-def check_weights(sample_weight: Any, n: int) -> Array | None:
+def check_weights(sample_weight: Any, n: int, name: str = "sample_weight") -> Array | None:
     """Weights of the rows: None, or (n,) finite float64 >= 0, not all of them 0."""
     if sample_weight is None:
         return None
     if isinstance(sample_weight, Real):
         sample_weight = np.full(n, float(sample_weight))
-    weights = np.asarray(sample_weight)
+    weights = _as_array(sample_weight, name)
     if weights.ndim != 1:
         raise ValueError(f"Sample weights must be 1D array or scalar, not of shape {weights.shape}")
     if weights.size != n:
         raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(n,)}!")
-    weights = np.ascontiguousarray(_as_floats(weights, np.float64, "sample_weight"))
-    _check_finite(weights, "sample_weight")
+    weights = np.ascontiguousarray(_as_floats(weights, np.float64, name))
+    _check_finite(weights, name)
     if weights.min() < 0:
-        raise ValueError(f"sample_weight is {weights.min()} at row {weights.argmin()}; weights are >= 0")
+        raise ValueError(f"{name} is {weights.min()} at row {weights.argmin()}; weights are >= 0")
     if weights.max() == 0:
-        raise ValueError("Sample weights must contain at least one non-zero number.")
+        raise ValueError(f"{name}: Sample weights must contain at least one non-zero number.")
     return weights
 
 
 def check_initial(values: Any, shapes: tuple[tuple[int, ...], ...], name: str) -> Array:
     """Initial weights: a finite float64 array of one of the shapes."""
-    array = _as_floats(np.asarray(values), np.float64, name)
+    array = _as_floats(_as_array(values, name), np.float64, name)
     if array.shape not in shapes:
         raise ValueError(f"Provided {name} has shape {array.shape}; it should be {' or '.join(map(str, shapes))}.")
     _check_finite(np.ascontiguousarray(array).reshape(-1), name)
@@ -275,12 +317,12 @@ def _check_finite(values: Array, name: str) -> None:
 def check_choice(estimator: Any, name: str, choices: tuple[Any, ...]) -> None:
     value = getattr(estimator, name)
     if not any(value is choice or (isinstance(value, str) and value == choice) for choice in choices):
-        _refuse(estimator, name, f"one of {', '.join(map(repr, choices))}")
+        refuse(estimator, name, f"one of {', '.join(map(repr, choices))}")
 
 
 def check_flag(estimator: Any, name: str) -> None:
     if not isinstance(getattr(estimator, name), (bool, np.bool_, Integral)):
-        _refuse(estimator, name, "True or False")
+        refuse(estimator, name, "True or False")
 
 
 def check_number(
@@ -305,10 +347,10 @@ def check_number(
     if not fits or (value == np.inf):
         left, right = "(" if open_low else "[", ")" if open_high or high == np.inf else "]"
         what = f"{'an int' if integer else 'a float'} in the range {left}{low}, {high}{right}"
-        _refuse(estimator, name, what + (" or None" if none else ""))
+        refuse(estimator, name, what + (" or None" if none else ""))
 
 
-def _refuse(estimator: Any, name: str, what: str) -> None:
+def refuse(estimator: Any, name: str, what: str) -> None:
     raise ValueError(
         f"The {name!r} parameter of {type(estimator).__name__} must be {what}, "
         f"got {getattr(estimator, name)!r} instead."

@@ -1,4 +1,4 @@
-"""SGDClassifier and Perceptron: labels, targets and shapes around the common base."""
+"""SGDClassifier: labels, targets and shapes around the common base."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from . import _validation as check
+from ._labels import combine_weights, encode, encode_known
 from ._linear import LinearSGD
 from ._training import decision, solution
 from ._validation import Array, Rows
@@ -17,7 +18,6 @@ from .losses import get_loss
 
 # With two classes one output is enough: what a loss of K scores becomes then.
 TWO_CLASSES = {"softmax": "log_loss", "multiclass_hinge": "hinge", "multiclass_perceptron": "perceptron"}
-SMALL_RANGE = 1 << 16
 SIGMOIDS = ("log_loss", "logistic_squared_error")
 
 
@@ -200,7 +200,7 @@ class SGDClassifier(LinearSGD):
         probabilities = self._probabilities(y, n)
         if probabilities is None:
             labels = check.check_labels(y, n)
-            classes, codes = _encode(labels)
+            classes, codes = encode(labels)
         else:
             classes, codes = np.arange(probabilities.shape[1]), probabilities.argmax(axis=1)
         if len(classes) < 2:
@@ -209,14 +209,14 @@ class SGDClassifier(LinearSGD):
                 f"{classes[0]!r} in every row"
             )
         targets = self._targets(codes, probabilities, len(classes), rows)
-        weights = self._row_weights(weights, classes, codes)
+        weights = combine_weights(self.class_weight, classes, codes, weights)
         outputs = 1 if len(classes) == 2 else len(classes)
         state = self._starting_state(rows, outputs, coef_init, intercept_init)
         validation = self._hold_out(rows, codes, weights) if self.early_stopping else None
         loss = self._loss_of(len(classes))
-        self._fit(rows, targets, weights, state, loss, epochs=self.max_iter, validation=validation)
-        self.classes_ = classes
-        return self
+        return self._fit(
+            rows, targets, weights, state, loss, epochs=self.max_iter, validation=validation, classes_=classes
+        )
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Make one pass over a chunk of the data, going on from the present state.
@@ -252,28 +252,26 @@ class SGDClassifier(LinearSGD):
         probabilities = self._probabilities(y, n)
         known = self._known_classes(classes)
         if probabilities is None:
-            codes = _encode_known(check.check_labels(y, n), known)
+            codes = encode_known(check.check_labels(y, n), known)
         elif probabilities.shape[1] == len(known):
             codes = probabilities.argmax(axis=1)
         else:
             raise ValueError(f"y has {probabilities.shape[1]} columns of probabilities for {len(known)} classes")
         targets = self._targets(codes, probabilities, len(known), rows)
-        weights = self._row_weights(weights, known, codes)
+        weights = combine_weights(self.class_weight, known, codes, weights)
         if first:
             outputs = 1 if len(known) == 2 else len(known)
             state = self._new_state(outputs, rows.shape[1], rows.data.dtype, rows.sparse)
         else:
             check.check_features(rows, self.n_features_in_, type(self).__name__)
             state = self._state_now()
-        self._fit(rows, targets, weights, state, self._loss_of(len(known)), epochs=None)
-        self.classes_ = known
-        return self
+        return self._fit(rows, targets, weights, state, self._loss_of(len(known)), epochs=None, classes_=known)
 
     def _known_classes(self, classes: Any) -> Array:
         if not hasattr(self, "classes_"):
             if classes is None:
                 raise ValueError("classes must be passed on the first call to partial_fit.")
-            known = _encode(check.check_labels(classes, np.shape(classes)[0]))[0]
+            known = encode(check.check_labels(classes, np.size(np.asarray(classes)), "classes"))[0]
             if len(known) < 2:
                 raise ValueError(f"The number of classes has to be greater than one; got {len(known)} class")
             return known
@@ -285,7 +283,12 @@ class SGDClassifier(LinearSGD):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        get_loss(self.loss)
+        try:
+            get_loss(self.loss)
+        except ValueError as error:
+            name = type(self).__name__
+            raise ValueError(f"The 'loss' parameter of {name} must be another, got {self.loss!r}: {error}") from error
+        check.check_number(self, "n_jobs", -np.inf, integer=True, none=True)
         if self.class_weight is not None and not isinstance(self.class_weight, dict):
             check.check_choice(self, "class_weight", ("balanced", None))
 
@@ -310,23 +313,6 @@ class SGDClassifier(LinearSGD):
         if n_classes == 2:
             return (2 * probabilities[:, 1:] - 1).astype(dtype)
         return np.ascontiguousarray(probabilities, dtype)
-
-    def _row_weights(self, weights: Array | None, classes: Array, codes: Array) -> Array | None:
-        """Sample weights times class weights; None if all are 1."""
-        if self.class_weight is None:
-            return weights
-        if isinstance(self.class_weight, str):
-            per_class = len(codes) / (len(classes) * np.bincount(codes, minlength=len(classes)))
-        else:
-            unknown = [label for label in self.class_weight if label not in classes.tolist()]
-            if unknown and len(self.class_weight) - len(unknown) < len(classes):
-                raise ValueError(f"The classes, {unknown}, of class_weight are not in y, which has {classes.tolist()}")
-            per_class = np.array([self.class_weight.get(label, 1.0) for label in classes.tolist()])
-        check.check_weights(per_class, len(classes))
-        combined: Array = per_class[codes] if weights is None else per_class[codes] * weights
-        if not combined.any():
-            raise ValueError("class_weight and sample_weight leave no row with a weight above 0")
-        return combined
 
     def _hold_out(self, rows: Rows, codes: Array, weights: Array | None) -> tuple[Array, Callable[[sgd.State], float]]:
         """Rows to train on, and the accuracy on the others."""
@@ -417,6 +403,7 @@ class SGDClassifier(LinearSGD):
         z = self._scores(X).astype(np.float64)
         if z.shape[1] == 1:
             z = np.hstack([-z, z])
+        z = np.clip(z, -np.finfo(np.float64).max / 4, np.finfo(np.float64).max / 4)
         logs = z if self.loss == "softmax" and len(self.classes_) > 2 else -np.logaddexp(0, -z)
         if len(self.classes_) > 2:
             logs = logs - logs.max(axis=1, keepdims=True)
@@ -438,104 +425,6 @@ class SGDClassifier(LinearSGD):
         predicted = self.predict(X)
         labels = check.check_labels(y, len(predicted))
         return float(np.average(predicted == labels, weights=check.check_weights(sample_weight, len(predicted))))
-
-
-class Perceptron(SGDClassifier):
-    """Rosenblatt's perceptron: `SGDClassifier` with loss 'perceptron', a constant step and no penalty.
-
-    A row on the wrong side of the boundary, or on it, is added to the weights with the sign of its class; the others
-    change nothing (Rosenblatt 1958). With `batch_size` of n or more it is the full-batch perceptron.
-
-    Parameters
-    ----------
-    penalty : {'l2', 'l1', 'elasticnet', None}, default=None
-    eta0 : float, default=1.0
-        Step size; without a penalty and from zero weights it only scales the model.
-    random_state : int, RandomState, Generator or None, default=0
-    alpha, l1_ratio, fit_intercept, max_iter, tol, shuffle, verbose, n_jobs, early_stopping, validation_fraction, \
-n_iter_no_change, class_weight, warm_start, batch_size, intercept_decay
-        As for `SGDClassifier`, with its attributes and methods.
-
-    See Also
-    --------
-    SGDClassifier : its `loss='multiclass_perceptron'` is the joint rule for more than two classes.
-
-    Examples
-    --------
-    >>> from fastsgd import Perceptron
-    >>> Perceptron(max_iter=5, tol=None).fit([[0.0, 1.0], [1.0, 0.0]], [0, 1]).predict([[2.0, 1.0]])
-    array([1])
-    """
-
-    def __init__(
-        self,
-        *,
-        penalty: str | None = None,
-        alpha: float = 0.0001,
-        l1_ratio: float | None = 0.15,
-        fit_intercept: bool = True,
-        max_iter: int = 1000,
-        tol: float | None = 1e-3,
-        shuffle: bool = True,
-        verbose: int = 0,
-        eta0: float = 1.0,
-        n_jobs: int | None = None,
-        random_state: Any = 0,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 5,
-        class_weight: Any = None,
-        warm_start: bool = False,
-        batch_size: int = 1,
-        intercept_decay: float | str = "auto",
-    ) -> None:
-        super().__init__(
-            "perceptron",
-            penalty=penalty,
-            alpha=alpha,
-            l1_ratio=l1_ratio,
-            fit_intercept=fit_intercept,
-            max_iter=max_iter,
-            tol=tol,
-            shuffle=shuffle,
-            verbose=verbose,
-            n_jobs=n_jobs,
-            random_state=random_state,
-            learning_rate="constant",
-            eta0=eta0,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            class_weight=class_weight,
-            warm_start=warm_start,
-            batch_size=batch_size,
-            intercept_decay=intercept_decay,
-        )
-
-
-def _encode(labels: Array) -> tuple[Array, Array]:
-    """The classes, sorted, and the number of each label's class."""
-    if labels.dtype.kind in "iubf":
-        low, high = int(labels.min()), int(labels.max())
-        if high - low < SMALL_RANGE:
-            # Whole numbers of a small range, by counting: ten times as fast as sorting.
-            offsets = labels.astype(np.int64) - low
-            present = np.bincount(offsets) > 0
-            return (np.flatnonzero(present) + low).astype(labels.dtype), (np.cumsum(present) - 1)[offsets]
-    classes, codes = np.unique(labels, return_inverse=True)
-    return classes, codes.reshape(-1)
-
-
-def _encode_known(labels: Array, classes: Array) -> Array:
-    codes = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
-    strangers = np.flatnonzero(classes[codes] != labels)
-    if strangers.size:
-        row = strangers[0]
-        raise ValueError(
-            f"y has the label {labels[row]!r} at row {row}, which is not among the classes of the first call to "
-            f"partial_fit: {classes.tolist()}"
-        )
-    return codes
 
 
 def _winners(scores: Array) -> Array:

@@ -190,7 +190,7 @@ early_stopping, validation_fraction, n_iter_no_change, warm_start, average, batc
         return coef.reshape(-1)
 
     def _targets(self, y: Any, rows: Rows) -> Array:
-        targets = check.check_real_targets(y, rows.shape[0]).astype(rows.data.dtype, copy=False)
+        targets = check.check_real_targets(y, rows.shape[0], rows.data.dtype)
         return np.ascontiguousarray(targets).reshape(-1, 1)
 
     def _hold_out(

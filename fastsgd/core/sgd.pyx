@@ -157,8 +157,9 @@ cdef struct Job:
     Py_ssize_t together             # outputs that one call of the loss takes
     double off                      # target of the outputs that are not the row's class
     StepRule rule
-    double strength, l1_ratio, intercept_decay, average_from
-    bint has_l1, fit_intercept
+    double l2, l1                   # strengths of the penalties
+    double intercept_decay, average_from
+    bint fit_intercept
     # The norms of W are kept up to date by comparing weights before and after, or, one row at a time and with l2
     # alone, from the scores: ||W + c x||^2 = ||W||^2 + 2 c W.x + c^2 ||x||^2.
     bint counted, followed
@@ -210,12 +211,12 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
     job.width = targets.shape[1]
     job.together = K if loss.joint else 1
     job.off = 0.0 if loss.joint else -1.0
-    job.rule, job.strength, job.l1_ratio = settings.rule, settings.strength, settings.l1_ratio
+    job.rule = settings.rule
+    job.l2, job.l1 = settings.strength * (1 - settings.l1_ratio), settings.strength * settings.l1_ratio
     job.intercept_decay, job.fit_intercept = settings.intercept_decay, settings.fit_intercept
-    job.average_from, job.has_l1 = settings.average_from, got != NULL
-    has_l2 = job.strength * (1 - job.l1_ratio) > 0
-    job.counted = running != NULL or got != NULL or (has_l2 and settings.batch_size > 1)
-    job.followed = has_l2 and not job.counted
+    job.average_from = settings.average_from
+    job.counted = running != NULL or got != NULL or (job.l2 > 0 and job.batch > 1)
+    job.followed = job.l2 > 0 and not job.counted
     job.size, job.bias = weights.shape[0], &bias[0]
     job.move, job.z, job.t, job.g, job.norm = &scratch[0, 0], &scratch[1, 0], &scratch[2, 0], &scratch[3, 0], 0
     job.step, job.scale, job.average_scale, job.averaged = state.t, state.scale, state.average_scale, state.averaged
@@ -279,8 +280,8 @@ cdef inline void run(Job* job, Loss loss, const floating* data, const index_t* c
                 row_add_counted(data + start, columns + start, nnz, w, K, job.move, average, &tally)
             else:
                 row_add(data + start, columns + start, nnz, w, K, job.move)
-        if job.has_l1:
-            job.penalty_total += job.l1_ratio * eta * job.strength
+        if received != NULL:
+            job.penalty_total += eta * job.l1
             for i in range(size):
                 if batch > 1:
                     row = job.order[first + i]
@@ -352,14 +353,18 @@ cdef inline bint differentiate(Job* job, Loss loss, Py_ssize_t row, double* g, P
                 job.clipped += 1
         k += job.together
     job.loss += s * total
-    job.penalty += s * job.strength * ((1 - job.l1_ratio) * 0.5 * job.sum_squares + job.l1_ratio * job.sum_abs)
+    # Term by term: a norm may have overflowed, and 0 times infinity is NaN.
+    if job.l2 > 0:
+        job.penalty += s * 0.5 * job.l2 * job.sum_squares
+    if job.l1 > 0:
+        job.penalty += s * job.l1 * job.sum_abs
     job.weight += s
     return True
 
 
 cdef inline double shrink(Job* job, double eta, floating* w, floating* average) noexcept nogil:
     """The l2 part of a step, one scalar in front of the weights; returns the factor."""
-    cdef double keep = 1 - (1 - job.l1_ratio) * eta * job.strength
+    cdef double keep = 1 - eta * job.l2
     keep = keep if keep > 0 else 0.0
     job.scale *= keep
     job.sum_squares *= keep * keep

@@ -1,0 +1,665 @@
+"""Bad input is refused with a message that says what and where; unusual good input trains the usual model."""
+
+import copy
+import pickle
+import re
+import subprocess
+import sys
+import tracemalloc
+import warnings
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import NotFittedError as SklearnNotFittedError
+
+import fastsgd
+from fastsgd import CSR, Perceptron, SGDClassifier, SGDRegressor
+
+RNG = np.random.default_rng(7)
+N, D = 40, 5
+X = RNG.integers(-4, 5, (N, D)) / 4.0  # exact in float16
+X[::3, 1] = 0
+Y = (X @ RNG.normal(size=D) > 0).astype(int)
+Y3 = np.digitize(X @ RNG.normal(size=D), [-0.5, 0.5])
+T = X @ RNG.normal(size=D) + 1
+ALL = [SGDClassifier, SGDRegressor, Perceptron]
+
+
+def classifier(**parameters):
+    return SGDClassifier(**{"max_iter": 3, "tol": None, "random_state": 0, "intercept_decay": 1.0, **parameters})
+
+
+def regressor(**parameters):
+    return SGDRegressor(**{"max_iter": 3, "tol": None, "random_state": 0, "intercept_decay": 1.0, **parameters})
+
+
+def parts(A):
+    A = sp.csr_matrix(A)
+    return A.data, A.indices, A.indptr
+
+
+LAYOUTS = {"dense": np.ascontiguousarray, "scipy": sp.csr_array, "CSR": lambda A: CSR(*parts(A), A.shape)}
+
+
+def put(array, position, value):
+    array = array.copy()
+    array[position] = value
+    return array
+
+
+def refuses(how, bad, message, error=ValueError, model=None):
+    """The method refuses X with that message, and a fitted model stays what it was."""
+    model = model or (classifier() if how == "fit" else classifier().fit(X, Y))
+    before = pickle.dumps(model)
+    with pytest.raises(error, match=message):
+        getattr(model, how)(*((bad, Y) if how in ("fit", "partial_fit", "score") else (bad,)))
+    assert pickle.dumps(model) == before
+
+
+def run(code):
+    """Exit status and output of Python code in a process of its own: it may crash."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
+# --- X
+
+
+@pytest.mark.parametrize("how", ["fit", "partial_fit", "predict", "decision_function", "score"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_nonfinite_is_named_with_its_row_and_column(how, dtype, layout):
+    for value, what in ((np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "infinity")):
+        for row, column in ((0, 0), (N - 1, D - 1), (3, 1), (17, 2)):
+            bad = put(put(X, 2, 0), (row, column), value).astype(dtype)  # row 2 is empty in CSR
+            refuses(how, LAYOUTS[layout](bad), rf"{what} at row {row}, column {column}\b")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_nonfinite_is_found_at_every_position(dtype):
+    for d in (1, 7, 16, 33, 64, 100):
+        for column in range(d):
+            with pytest.raises(ValueError, match=rf"NaN at row 1, column {column}\b"):
+                classifier().fit(put(np.ones((2, d), dtype), (1, column), np.nan), [0, 1])
+
+
+@pytest.mark.parametrize("convert", [np.asarray, sp.csr_array, lambda A: A.astype(object), lambda A: A.astype("g")])
+def test_overflow_in_conversion_is_infinity(convert):
+    model = classifier().fit(X.astype(np.float32), Y)
+    refuses("partial_fit", convert(np.full((N, D), 1e300)), r"infinity at row 0, column 0\b", model=model)
+
+
+def mixed(value):
+    return put(X.astype(object), (6, 3), value)
+
+
+# fmt: off
+EITHER = (ValueError, TypeError)
+NOT_NUMBERS = {
+    "text": (mixed("red"), r"'red'.* at row 6, column 3\b"), "None": (mixed(None), r"row 6, column 3\b"),
+    "object": (mixed(object()), r"object.* at row 6, column 3\b"), "NA": (mixed(pd.NA), r"<NA> at row 6, column 3\b"),
+    "nested": (mixed([1, 2]), r"\[1, 2\] at row 6, column 3\b"), "huge int": (mixed(10**400), r"row 6, column 3\b"),
+    "text list": ([[1.0, 2.0], [3.0, "red"]], r"red.* row 1, column 1\b"),
+    "text array": (np.full((N, D), "blue"), r"<U4.*'blue'"),
+    "text column": (pd.DataFrame(X).assign(hue="red"), r"'red'.* at row 0, column 5\b"),
+    "date column": (pd.DataFrame(X).assign(day=pd.Timestamp("2020-01-02")), r"2020-01-02.* row 0, column 5"),
+    "dates": (np.full((N, D), "2020-01-02", "M8[D]"), r"datetime64\[D\].*2020-01-02"),
+    "complex": (X + 1j, r"omplex.*complex128"), "sparse complex": (sp.csr_array(X + 1j), r"omplex.*complex128"),
+    "1j": (mixed(1j), r"1j at row 6, column 3\b"),
+    "no rows": (np.empty((0, D)), r"0 sample.*\(0, 5\)"), "no columns": (np.empty((N, 0)), r"0 feature.*\(40, 0\)"),
+    "sparse, no rows": (sp.csr_array((0, D)), r"0 sample.*\(0, 5\)"), "empty": ([], r"Expected 2D array, got 1D array"),
+    "sparse, no columns": (sp.csr_array((N, 0)), r"0 feature.*\(40, 0\)"), "3-D": (X[None], r"dim 3"),
+    "1-D": (X[0], r"Expected 2D array, got 1D array.* 5\b.*reshape"),
+    "sparse 1-D": (sp.csr_array(X[0]), r"2-dimensional.* 1 "),
+    "ragged": ([[1.0, 2.0], [3.0]], r"X is not a matrix.*inhomogeneous"),
+    **{str(X): (X, "Expected 2D array, got scalar") for X in (None, 3.0, "text", {1: 2}, iter([]))},
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("how", ["fit", "partial_fit", "predict"])
+@pytest.mark.parametrize("case", NOT_NUMBERS)
+def test_what_is_no_matrix_of_numbers(how, case):
+    refuses(how, *NOT_NUMBERS[case], EITHER if case in ("object", "NA", "nested", "date column", "1j") else ValueError)
+
+
+@pytest.mark.parametrize("how", ["partial_fit", "predict", "decision_function", "score"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_number_of_features_changes(how, layout):
+    for columns in (1, D - 1, D + 1, 1000):
+        rows, message = LAYOUTS[layout](np.ones((N, columns))), rf"X has {columns} features, but {{}} is expecting {D} "
+        refuses(how, rows, message.format("SGDClassifier"))
+        if how != "decision_function":
+            refuses(how, rows, message.format("SGDRegressor"), model=regressor().fit(X, T))
+
+
+# fmt: off
+MALFORMED = {  # scikit-learn 1.9 reads beyond the arrays on some of these
+    "column d": (lambda v, j, p: (v, put(j, 5, D), p), r"row \d+ names column 5, outside 0 .. 4"),
+    "last column d": (lambda v, j, p: (v, put(j, -1, D), p), rf"row {N - 1} names column 5, outside 0 .. 4"),
+    "column huge": (lambda v, j, p: (v, put(j, 0, np.iinfo(j.dtype).max), p), r"row 0 names column \d{10,}, outside"),
+    "column -1": (lambda v, j, p: (v, put(j, 0, -1), p), r"row 0 names column -1, outside"),
+    "column least": (lambda v, j, p: (v, put(j, -1, np.iinfo(j.dtype).min), p), r"names column -\d{10,}, outside"),
+    "decreasing": (lambda v, j, p: (v, j, put(p, 4, p[3] - 1)), r"indptr decreases at row 3, from \d+ to \d+"),
+    "negative bound": (lambda v, j, p: (v, j, put(p, 4, -5)), r"indptr decreases at row 3, from \d+ to -5"),
+    "beyond": (lambda v, j, p: (v, j, put(p, -1, v.size + 1)), rf"row {N - 1} ends at \d+, beyond the \d+ stored"),
+    "far beyond": (lambda v, j, p: (v, j, put(p, -1, np.iinfo(p.dtype).max)), r"beyond the \d+ stored values"),
+    "all beyond": (lambda v, j, p: (v[:3], j[:3], p), r"row \d ends at \d+, beyond the 3 stored"),
+    "not from 0": (lambda v, j, p: (v, j, put(p, 0, 1)), r"indptr begins with 1, not 0"),
+    "indptr short": (lambda v, j, p: (v, j, p[:-1]), rf"indptr has length {N}, .*\({N}, 5\)"),
+    "indptr long": (lambda v, j, p: (v, j, np.append(p, p[-1])), rf"indptr has length {N + 2}"),
+    "float indices": (lambda v, j, p: (v, j.astype(float), p), r"indices has dtype float64"),
+    "float indptr": (lambda v, j, p: (v, j, p.astype(float)), r"indptr has dtype float64"),
+    "2-D indices": (lambda v, j, p: (v, j[None], p), r"indices has .* shape \(1, \d+\)"),
+    "2-D data": (lambda v, j, p: (v[None], j, p), r"data has shape \(1, \d+\)"),
+    "data short": (lambda v, j, p: (v[:-1], j, p), r"data has shape \(\d+,\), indices \(\d+,\)"),
+    "2^63": (lambda v, j, p: (v, put(j.astype(np.uint64), 0, 2**63), p), r"indices has a value beyond 2\^63"),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("how", ["fit", "partial_fit", "predict", "decision_function"])
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+@pytest.mark.parametrize("fault", MALFORMED)
+def test_malformed_csr(how, index, fault):
+    data, indices, indptr = parts(X)
+    faulty = MALFORMED[fault][0](data, indices.astype(index), indptr.astype(index))
+    for bad in (CSR(*faulty, X.shape), sp.csr_matrix(X), sp.csr_array(X)):
+        if not isinstance(bad, CSR):
+            bad.data, bad.indices, bad.indptr = faulty
+        refuses(how, bad, "malformed CSR: .*" + MALFORMED[fault][1])
+
+
+@pytest.mark.parametrize("shape", [(N, D, 1), (N,), (N, -1), (-1, D), (N + 1, D), (None, D), "ab"])
+def test_csr_of_impossible_shape(shape):
+    with pytest.raises(ValueError, match=r"malformed CSR.*shape"):
+        classifier().fit(CSR(*parts(X), shape), Y)
+
+
+def test_random_csr_is_refused_exactly_if_malformed():
+    rng, right = np.random.default_rng(3), []
+    for _ in range(1500):
+        index = rng.choice([np.int32, np.int64])
+        n, d, stored = rng.integers(1, 4), rng.integers(1, 4), rng.integers(0, 6)
+        indices = rng.integers(0, d, stored).astype(index)
+        indptr = np.sort(rng.integers(0, stored + 1, n + 1)).astype(index)
+        indptr[0] *= rng.random() < 0.1
+        for array in (indices, indptr):
+            if array.size and rng.random() < 0.3:
+                array[rng.integers(array.size)] = rng.choice([-1, d, stored + 1, 0, np.iinfo(index).max])
+        good = indptr[0] == 0 and (np.diff(indptr.astype(object)) >= 0).all() and indptr[-1] <= stored
+        used = indices[: indptr[-1]] if good else indices
+        right.append(bool(good and (used >= 0).all() and (used < d).all()))
+        rows, model = CSR(np.ones(stored), indices, indptr, (n, d)), classifier().fit(np.eye(2, d), [0, 1])
+        for call in (lambda m, R: m.predict(R), lambda m, R: m.partial_fit(R, np.zeros(R.shape[0], int))):
+            if right[-1]:
+                call(model, rows)
+            else:
+                with pytest.raises(ValueError, match="malformed CSR"):
+                    call(model, rows)
+    assert 200 < sum(right) < 1300
+
+
+@pytest.mark.parametrize("fault", ["csc indices[3]", "csc indptr[3]", "coo coords[0][3]", "bsr indices[0]"])
+def test_malformed_matrix_of_another_format_is_an_error_not_a_crash(fault):
+    form, place = fault.split()
+    code = f"""if True:
+        import numpy as np, scipy.sparse as sp, fastsgd
+        A = sp.{form}_matrix(np.ones((40, 40)))
+        A.{place} = 10**8
+        try: fastsgd.SGDClassifier().fit(A, [0, 1] * 20)
+        except ValueError as error: print("refused", error)"""
+    status, output = run(code)
+    assert (status, output[:8]) == (0, "refused "), output
+
+
+# --- y and classes
+
+# fmt: off
+OBJECTS, TEXT, HALVES = Y.astype(object), Y.astype(str).astype(object), np.full((N, 2), 0.5)
+BAD_Y = {
+    "short": (Y[:-1], r"\[40, 39\]"), "long": (np.append(Y, 1), r"\[40, 41\]"),
+    "None": (None, r"y is None|requires y"), "scalar": (1, r"y should be a 1d array.*\(\)"),
+    "2-D": (np.column_stack([Y, Y]), r"y should be a 1d array.*\(40, 2\)"),
+    "ragged": ([[1], [1, 2]] * 20, r"\by is not"), "complex": (Y + 0j, r"complex128"),
+    "NaN": (put(Y * 1.0, 9, np.nan), r"y contains NaN.* 9\b"), "dates": (Y.astype("M8[D]"), r"datetime64"),
+    "inf": (put(Y * 1.0, 9, np.inf), r"y contains infinity.* 9\b"),
+    "list in it": (put(OBJECTS, 9, [1, 2]), r"y (has|contains) .*\[1, 2\].* row 9\b"),
+    "None in it": (put(OBJECTS, 9, None), r"y .*(None|NaN).* 9\b"),
+}
+BAD_LABELS = BAD_Y | {
+    "continuous": (put(Y * 1.0, 9, 0.25), r"continuous.*0\.25"), "mixed": (put(OBJECTS, 9, "a"), r"text and numbers"),
+    "continuous objects": (put(OBJECTS, 9, 0.25), r"continuous.*0\.25"),
+    "NaN in text": (put(TEXT, 9, np.nan), r"contains NaN.* row 9"), "NA": (put(TEXT, 9, pd.NA), r"contains .* row 9\b"),
+}
+BAD_TARGETS = BAD_Y | {
+    "text": (np.where(Y, "a", "b"), r"y has dtype <U1"), "mixed": (put(OBJECTS, 9, "a"), r"'a' at row 9\b"),
+}
+BAD_SOFT = {name: BAD_Y[name] for name in ("short", "None", "ragged", "NaN")} | {
+    "sum": (put(HALVES, 9, 0.6), r"sum to 1; row 9 "), "negative": (put(HALVES, 9, [1.5, -0.5]), r">= 0.*row 9 "),
+    "rows": (np.eye(2), r"\[40, 2\]"), "text": (np.full((N, 2), "a"), "dtype <U1"), "NaN all": (HALVES * np.nan, "NaN"),
+}
+MODELS = {
+    "hinge": (classifier(), BAD_LABELS), "real": (regressor(), BAD_TARGETS),
+    "softmax": (classifier(loss="softmax"), BAD_SOFT),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize(("kind", "case"), [(kind, case) for kind in MODELS for case in MODELS[kind][1]])
+def test_bad_y(kind, case):
+    model, (bad, message) = copy.deepcopy(MODELS[kind][0]), MODELS[kind][1][case]
+    first = {} if kind == "real" else {"classes": [0, 1]}
+    for how in ("fit", "partial_fit") if kind == "softmax" else ("fit", "partial_fit", "score"):
+        if how == "score":
+            model.fit(X, Y)
+        with pytest.raises(EITHER if case == "list in it" else ValueError, match=message):
+            getattr(model, how)(X, bad, **(first if how == "partial_fit" else {}))
+
+
+def test_one_class():
+    for y in (np.ones(N, int), ["only"] * N):
+        with pytest.raises(ValueError, match=rf"number of classes.*one.*{y[0]}"):
+            classifier().fit(X, y)
+
+
+def test_column_y_is_taken_with_a_warning():
+    for make, y in ((classifier, Y), (regressor, T)):
+        with pytest.warns(UserWarning, match="column-vector y") as caught:
+            model = make().fit(X, y[:, None])
+        assert caught[0].filename == __file__
+        np.testing.assert_array_equal(model.coef_, make().fit(X, y).coef_)
+
+
+def test_target_beyond_float32_is_refused_on_float32_rows():
+    for how in ("fit", "partial_fit"):
+        with pytest.raises(ValueError, match=r"y .*(infinity|float32|large)"):
+            getattr(regressor(), how)(X.astype(np.float32), put(T, 9, 1e300))
+
+
+# fmt: off
+CLASSES = [  # of the first partial_fit
+    (None, Y, "classes must be passed on the first call"), ([0], Y * 0, r"number of classes.* 1 class"),
+    ([], Y, r"number of classes.* 0 class"), ([[0, 1]], Y, r"classes .*1d.*\(1, 2\)"),
+    ([0, None], Y, r"classes .*None.* 1\b"),
+    (3, Y, r"\bclasses\b"), ({0, 1}, Y, r"\bclasses\b"), ([0, 1], put(Y, 7, 5), r"label .*5.* row 7,.*\[0, 1\]"),
+    ([1, 2], Y, r"label .*0.* row \d+,.*\[1, 2\]"), ([0, 1], put(Y, 7, -1), r"label .*-1.* row 7,"),
+    (["a", "b"], put(np.where(Y, "a", "b"), 7, "c"), r"label .*'c'.* row 7,.*\['a', 'b'\]"),
+    (["a", "b"], Y, r"label .* row 0,.*\['a', 'b'\]"), ([0, 1], Y.astype(str), r"label .* row 0,.*\[0, 1\]"),
+    ([0, 1], Y.astype(str).astype(object), r"label .* row 0,.*\[0, 1\]"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("classes", "y", "message"), CLASSES, ids=lambda value: str(value)[:12])
+def test_classes_of_the_first_partial_fit(classes, y, message):
+    model = classifier()
+    with pytest.raises(ValueError, match=message):
+        model.partial_fit(X, y, classes=classes)
+    assert not hasattr(model, "coef_")
+
+
+def test_classes_of_a_later_partial_fit():
+    model = classifier().partial_fit(X, Y, classes=[0, 1])
+    for classes in ([0, 2], [0, 1, 2], [0], ["a", "b"]):
+        with pytest.raises(ValueError, match=rf"classes={re.escape(repr(classes))}.*not the same.*\[0, 1\]"):
+            model.partial_fit(X, Y, classes=classes)
+    refuses("partial_fit", X, r"'balanced' is not supported", model=classifier(class_weight="balanced").fit(X, Y))
+    refuses("partial_fit", X, r"early_stopping .*partial_fit", model=classifier(early_stopping=True).fit(X, Y))
+    with pytest.raises(ValueError, match=r"label .*2.* row 3,.*\[0, 1\]"):
+        model.partial_fit(X, put(Y, 3, 2))
+    model.partial_fit(X[:3], Y[:3], classes=[1, 0])
+    with pytest.raises(ValueError, match="2 columns of probabilities for 3 classes"):
+        classifier(loss="softmax").fit(X, Y3).partial_fit(X, np.full((N, 2), 0.5))
+
+
+# --- weights, starting points, parameters
+
+# fmt: off
+ONES = np.ones(N)
+ARGUMENTS = {
+    "sample_weight": [
+        (ONES[1:], r"sample_weight.*\(39,\).*\(40,\)"), (put(ONES, 8, -1), r"sample_weight is -1.* row 8\b"),
+        (put(ONES, 8, np.nan), r"sample_weight contains NaN.* 8\b"),
+        (put(ONES, 8, np.inf), r"sample_weight contains inf.* 8\b"),
+        (ONES * 0, r"[Ss]ample weights.*non-zero"), (np.ones((N, 2)), r"1D array.*\(40, 2\)"),
+        (ONES * 1j, r"sample_weight.*complex"),
+        (["a"] * N, r"sample_weight has dtype <U1"), ([[1], [1, 2]], r"sample_weight"), (-1.0, r"sample_weight is -1"),
+    ],
+    "coef_init": [
+        (ONES[:4], r"coef_init has shape \(4,\).*\(5,\)"), (ONES[:10].reshape(2, 5), r"coef_init has shape \(2, 5\)"),
+        (put(ONES, 2, np.nan)[:5], r"coef_init contains NaN.* 2\b"),
+        (put(ONES, 2, np.inf)[:5], r"coef_init contains inf.* 2\b"),
+        (["a"] * D, r"coef_init has dtype <U1"), ([[1], [1, 2]], r"coef_init"),
+    ],
+    "intercept_init": [([0.0, 0.0], r"intercept_init has shape \(2,\)"), ([np.nan], r"intercept_init contains NaN")],
+}
+# fmt: on
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"), [(name, *case) for name, cases in ARGUMENTS.items() for case in cases]
+)
+def test_bad_weights_and_starts(name, value, message):
+    for model, y in ((classifier(), Y), (regressor(), T)):
+        for how in ("fit", "partial_fit", "score") if name == "sample_weight" else ("fit",):
+            with pytest.raises(ValueError, match=message):
+                getattr(model.fit(X, y), how)(X, y, **{name: value})
+
+
+def test_starts_of_three_classes():
+    for start in ({"coef_init": np.zeros((1, D))}, {"coef_init": np.zeros(D)}, {"intercept_init": [0.0]}):
+        with pytest.raises(ValueError, match=rf"{next(iter(start))} has shape \(.*\(3,"):
+            classifier().fit(X, Y3, **start)
+
+
+WEIGHTS = [{0: -1}, {0: "heavy"}, {0: np.nan}, {0: None}, {0: 0, 1: 0}, {"a": 1, "b": 2}, [1, 2], "equal"]
+
+
+@pytest.mark.parametrize("weights", WEIGHTS, ids=str)
+def test_bad_class_weight(weights):
+    for model in (classifier(class_weight=weights), Perceptron(class_weight=weights)):
+        for call in (model.fit, lambda X, y, m=model: m.partial_fit(X, y, classes=[0, 1])):
+            with pytest.raises(ValueError, match="class_weight"):
+                call(X, Y)
+
+
+# fmt: off
+BAD = {
+    "loss": ["log", None, 3, "Hinge"], "penalty": ["L2", "none", 1, False], "tol": [-1e-9, "a", np.nan, np.inf],
+    "alpha": [-1e-9, "a", None, np.nan, np.inf, True, [1]], "l1_ratio": [-0.1, 1.1, "a", np.nan],
+    "shuffle": ["no", None, 1.5],
+    "fit_intercept": ["yes", None, 0.5], "max_iter": [0, -1, 1.5, 2.0, "10", None, np.inf, True],
+    "verbose": [-1, "a", None],
+    "epsilon": [-0.1, "a", None, np.nan], "n_jobs": ["all", 1.5], "random_state": [-1, "a", 1.5, 2**32, [1]],
+    "learning_rate": ["optimum", None, 1, "Constant"], "eta0": [0, -1, "a", None, np.nan, np.inf],
+    "power_t": ["a", None, np.nan, np.inf, -np.inf], "early_stopping": ["yes", None], "warm_start": ["yes", None],
+    "validation_fraction": [0, 1, 1.5, -0.1, "a", None], "n_iter_no_change": [0, -1, 1.5, "a", None],
+    "average": [-1, 0, 1.5, "a", None], "batch_size": [0, -1, 1.5, "a", None],
+    "intercept_decay": [-1, "Auto", None, np.nan, np.inf],
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("name", BAD)
+def test_bad_parameter(kind, name):
+    """The message names the parameter, the class and the value."""
+    for value in BAD[name] if name in kind().get_params() else ():
+        message = rf"(?s)(?=.*{name})(?=.*{kind.__name__}).*{re.escape(repr(value))}"
+        for how in ("fit", "partial_fit"):
+            refuses(how, X, message, model=kind(**{name: value}))
+
+
+def test_parameters_that_need_another():
+    with pytest.raises(ValueError, match=r"zero_one.*'log_loss'.*'hinge'"):
+        SGDClassifier(loss="zero_one").fit(X, Y)
+    with pytest.raises(ValueError, match=r"'l1_ratio'.*SGDClassifier.*None"):
+        SGDClassifier(l1_ratio=None, penalty="elasticnet").fit(X, Y)
+    for kind in (SGDClassifier, SGDRegressor):
+        with pytest.raises(ValueError, match=r"alpha must be > 0.*optimal"):
+            kind(alpha=0, learning_rate="optimal").fit(X, Y)
+
+
+@pytest.mark.parametrize("good", [{"verbose": True}, {"verbose": np.False_}, {"alpha": np.float32(1)}])
+def test_good_parameters(good):
+    assert regressor(l1_ratio=None, **good).fit(X, T).coef_.any()
+
+
+# --- methods that do not apply
+
+
+@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("error", [SklearnNotFittedError, fastsgd.NotFittedError], ids=["sklearn", "fastsgd"])
+def test_not_fitted(kind, error, tmp_path):
+    model = kind(loss="log_loss") if kind is SGDClassifier else kind()
+    calls = {"predict": [X], "score": [X, Y], "densify": [], "sparsify": [], "save": [tmp_path / "model"]}
+    if kind is not SGDRegressor:
+        calls["decision_function"] = [X]
+    if kind is SGDClassifier:
+        calls |= {"predict_proba": [X], "predict_log_proba": [X]}
+    for name, arguments in calls.items():
+        with pytest.raises(error, match=rf"{kind.__name__} .*not fitted.*'fit'"):
+            getattr(model, name)(*arguments)
+
+
+def test_not_fitted_without_sklearn():
+    code = """if True:
+        import sys, fastsgd
+        try: fastsgd.SGDClassifier().predict([[1.0]])
+        except fastsgd.NotFittedError as error: print('caught', 'sklearn' in sys.modules)"""
+    assert run(code) == (0, "caught False\n")
+
+
+@pytest.mark.parametrize("loss", ["hinge", "squared_hinge", "perceptron", "huber", "multiclass_hinge"])
+def test_no_probabilities(loss):
+    model = classifier(loss=loss, learning_rate="constant", eta0=1e-3).fit(X, Y)
+    for name in ("predict_proba", "predict_log_proba"):
+        assert not any(hasattr(m, name) for m in (model, Perceptron(), SGDRegressor()))
+        with pytest.raises(AttributeError, match=rf"loss='{loss}'.*decision_function.*'log_loss'"):
+            getattr(model, name)
+
+
+# --- divergence
+
+
+def wild(eta0, **more):
+    return regressor(**{"eta0": eta0, "penalty": None, "learning_rate": "constant", "max_iter": 50, **more})
+
+
+# fmt: off
+KEEPS_ON = {"loss": "epsilon_insensitive", "fit_intercept": False}
+DIVERGING = {
+    "unscaled regression": (regressor(max_iter=50), X * 1e6, T * 1e6),
+    "unscaled regression, float32": (regressor(max_iter=50), (X * 1e6).astype("f"), T * 1e6),
+    "average": (regressor(max_iter=50, average=True), X * 1e6, T * 1e6),
+    "batches": (regressor(max_iter=50, batch_size=8), X * 1e6, T * 1e6),
+    "l1": (regressor(max_iter=50, penalty="l1"), X * 1e6, T * 1e6),
+    "unscaled squared hinge": (classifier(loss="squared_hinge", max_iter=50), X * 1e9, Y),
+    "three classes": (classifier(loss="squared_hinge", max_iter=50), X * 1e9, Y3),
+    "eta0 huge": (wild(1e30), X, T),
+    "eta0 huge, float32": (wild(1e30), X.astype("f"), T),
+    "eta0 largest": (wild(1e308), X, T),
+    "float32 overflows": (wild(1e25), (X * 1e20).astype("f"), T),
+    "float32 near its limit": (regressor(max_iter=5), (X * 1e38).astype("f"), T),
+    "float64 near its limit": (regressor(max_iter=5), X * 1e307, T),
+    "classifier near the limit": (classifier(max_iter=5, learning_rate="constant", eta0=10.0), X * 1e307, Y),
+    "intercept alone": (wild(1e300, max_iter=1), np.zeros((1, 2)), [1e10]),
+    "intercept alone, float32": (wild(1e30, max_iter=1), np.zeros((1, 2), "f"), [1e10]),
+    "average alone, float32": (wild(1e35, average=True, **KEEPS_ON), np.ones((20, 1), "f"), np.full(20, 3e38)),
+    "average alone": (wild(1e305, average=True, **KEEPS_ON), np.ones((20, 1)), np.full(20, 1e308)),
+    "squared norm overflows": (wild(1e170, penalty="l1", alpha=1e-300, **KEEPS_ON), X[:9] * 1e-5, np.arange(9.0)),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("how", ["fit", "partial_fit"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("case", DIVERGING)
+def test_divergence_is_never_silent(how, layout, case):
+    model, rows, y = copy.deepcopy(DIVERGING[case])
+    rows = LAYOUTS[layout](rows)
+    extra = {"classes": np.unique(y)} if how == "partial_fit" and isinstance(model, SGDClassifier) else {}
+    said = []
+    for _ in range(1 if how == "fit" else model.max_iter):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                getattr(model, how)(rows, y, **extra)
+            except ValueError as error:
+                said.append(str(error))
+        assert all(issubclass(warning.category, ConvergenceWarning) for warning in caught), [str(w) for w in caught]
+        said += [str(warning.message) for warning in caught]
+        if not hasattr(model, "coef_"):
+            with pytest.raises(SklearnNotFittedError):
+                model.predict(rows)
+            break
+        assert np.isfinite(model.coef_).all()
+        assert np.isfinite(model.intercept_).all()
+        assert not np.isnan(model.loss_curve_).any()
+    assert said or case == "squared norm overflows"  # its weights are finite
+    assert all(re.search(r"[Ss]cale the features.*eta0", message) for message in said)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_after_divergence(layout):
+    """A diverged fit leaves the last model, a diverged partial_fit an unfitted estimator."""
+    rows, wild = LAYOUTS[layout](X), LAYOUTS[layout](X * 1e300)
+    model = regressor().fit(rows, T)
+    expected = model.coef_.copy()
+    for how in ("fit", "partial_fit"):
+        np.testing.assert_array_equal(model.coef_, expected)
+        with pytest.raises(ValueError, match=r"Scale the features .*eta0"):
+            getattr(model, how)(wild, T)
+    assert not any(hasattr(model, name) for name in ("coef_", "intercept_"))
+    with pytest.raises(SklearnNotFittedError):
+        model.predict(rows)
+    model.partial_fit(rows, T)  # from zero again
+    np.testing.assert_array_equal(model.coef_, regressor().partial_fit(rows, T).coef_)
+
+
+# --- input that just works
+
+
+def readonly(array):
+    array = np.array(array)
+    array.setflags(write=False)
+    return array
+
+
+def frozen(A):
+    A = sp.csr_matrix(A)
+    A.data, A.indices, A.indptr = map(readonly, parts(A))
+    return A
+
+
+def roomy(A):
+    """CSR arrays with room beyond indptr[-1], where anything may be."""
+    data, indices, indptr = parts(A)
+    return CSR(np.append(data, [np.nan] * 9), np.append(indices, [-(10**6)] * 9), indptr, A.shape)
+
+
+def unsorted(A):
+    data, indices, indptr = parts(A)
+    order = np.concatenate([np.arange(a, b)[::-1] for a, b in pairwise(indptr)])
+    return CSR(data[order], indices[order], indptr, A.shape)
+
+
+def with_zeros(A):
+    return CSR(A.ravel().copy(), np.tile(np.arange(D), N), np.arange(0, A.size + 1, D), A.shape)
+
+
+CSR_ARRAYS = {
+    "int64": lambda a: a.astype("i8") if a.dtype.kind == "i" else a,
+    "short integers": lambda a: a.astype("u8" if len(a) == N + 1 else "u1") if a.dtype.kind == "i" else a,
+    "big-endian": lambda a: a.astype(a.dtype.newbyteorder(">")),
+    "read-only": readonly,
+    "strided": lambda a: np.repeat(a, 2)[::2],
+    "lists": lambda a: a.tolist(),
+}
+DTYPES = ["f8", ">f8", "f4", ">f4", "f2", "g", "i8", ">i4", "i1", "u1", "?", "O"]
+GOOD = {
+    "list": lambda A: A.tolist(),
+    "tuple": lambda A: tuple(map(tuple, A.tolist())),
+    "list of arrays": list,
+    "read-only": readonly,
+    "every other row": lambda A: np.repeat(A, 2, axis=0)[::2],
+    "reversed": lambda A: A[::-1, ::-1].copy()[::-1, ::-1],
+    "some columns": lambda A: np.hstack([A, A])[:, :D],
+    "Fortran": np.asfortranarray,
+    "unaligned": lambda A: np.frombuffer(b"\0" + A.tobytes(), A.dtype, offset=1).reshape(A.shape),
+    "matrix": np.asmatrix,
+    "DataFrame": pd.DataFrame,
+    "DataFrame of kinds": lambda A: pd.DataFrame((A * 4).astype(int)).astype({0: float, 1: "Int64", 2: "f4"}),
+    "scipy read-only": frozen,
+    "roomy": roomy,
+    "unsorted": unsorted,
+    "explicit zeros": with_zeros,
+    "duplicates": lambda A: CSR(*(np.repeat(a, 2) for a in (parts(A)[0] / 2, parts(A)[1])), parts(A)[2] * 2, A.shape),
+    **{f"CSR {name}": lambda A, f=f: CSR(*map(f, parts(A)), A.shape) for name, f in CSR_ARRAYS.items()},
+    **{f"dtype {dtype}": lambda A, dtype=dtype: (A * 4 + 4).astype(dtype) for dtype in DTYPES},
+}
+GOOD |= {
+    f"{form}_{kind}": getattr(sp, f"{form}_{kind}")
+    for form in ("csr", "csc", "coo", "lil", "dok", "bsr", "dia")
+    for kind in ("matrix", "array")
+}
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+@pytest.mark.parametrize("name", GOOD)
+def test_unusual_input_trains_the_usual_model(name):
+    good = GOOD[name](X)
+    expected = X if isinstance(good, CSR) else np.array(good.toarray() if sp.issparse(good) else good, np.float64)
+    close = dict.fromkeys(("rtol", "atol"), 1e-3 if name in ("dtype f4", "dtype >f4", "dtype f2") else 1e-9)
+    before = pickle.dumps(good)
+    for make, y in ((classifier, Y3), (classifier, Y), (regressor, T)):
+        options = {"penalty": "elasticnet", "learning_rate": "constant", "eta0": 1e-3}
+        model, usual = make(**options).fit(good, y), make(**options).fit(expected, y)
+        for _ in range(2):
+            np.testing.assert_allclose(model.coef_, usual.coef_, **close)
+            np.testing.assert_allclose(model.intercept_, usual.intercept_, **close)
+            model.partial_fit(good, y)
+            usual.partial_fit(expected, y)
+        np.testing.assert_allclose(model.predict(good), usual.predict(expected), **close)
+        np.testing.assert_allclose(model.score(good, y), usual.score(expected, y), **close)
+    assert pickle.dumps(good) == before
+
+
+def test_memory_mapped_input(tmp_path):
+    np.save(tmp_path / "X.npy", X)
+    for mode in ("r", "c"):
+        mapped = np.load(tmp_path / "X.npy", mmap_mode=mode)
+        np.testing.assert_array_equal(classifier().fit(mapped, Y).coef_, classifier().fit(X, Y).coef_)
+        assert mapped.tobytes() == X.tobytes()
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [list, tuple, readonly, pd.Series, lambda y: pd.Series(y, index=range(N)[::-1]), lambda y: np.repeat(y, 2)[::2],
+     lambda y: y.astype(y.dtype.newbyteorder(">")), lambda y: y.astype(object), lambda y: y.astype(float), memoryview],
+)  # fmt: skip
+def test_unusual_y_and_weights_train_the_usual_model(convert):
+    weights = np.random.default_rng(1).random(N) + 0.5
+    for make, y in ((classifier, Y3), (regressor, T)):
+        usual, good, w = make().fit(X, y, sample_weight=weights), convert(y), convert(weights)
+        np.testing.assert_array_equal(make().fit(X, good, sample_weight=w).coef_, usual.coef_)
+        assert usual.score(X, good, w) == usual.score(X, y, weights)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_callers_arrays_never_change(layout, dtype):
+    rows, w = LAYOUTS[layout](X.astype(dtype)), np.random.default_rng(1).random(N)
+    for make, y, shape in ((classifier, Y, (1, D)), (classifier, Y3, (3, D)), (regressor, T.astype(dtype), (D,))):
+        start = {"coef_init": np.ones(shape, dtype), "intercept_init": np.ones(3 if y is Y3 else 1, dtype)}
+        before = pickle.dumps((rows, y, w, start))
+        for options in ({}, {"average": True, "penalty": "l1"}, {"batch_size": 7}):
+            model = make(**options).fit(rows, y, sample_weight=w, **start).partial_fit(rows, y, sample_weight=w)
+            model.predict(rows)
+            model.score(rows, y, w)
+        assert pickle.dumps((rows, y, w, start)) == before
+
+
+@pytest.mark.parametrize("layout", ["dense", "scipy", "CSR", "CSR int64"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_are_not_copied(layout, dtype):
+    n, d = 500, 40_000_000 // 500 // np.dtype(dtype).itemsize
+    rows = np.ones((n, d), dtype)
+    if layout != "dense":
+        index = np.int64 if layout == "CSR int64" else np.int32
+        arrays = rows.reshape(-1), np.tile(np.arange(d, dtype=index), n), np.arange(0, n * d + 1, d, dtype=index)
+        rows = sp.csr_matrix(arrays, (n, d), copy=False) if layout == "scipy" else CSR(*arrays, (n, d))
+    y = np.arange(n) % 2
+    model = classifier(max_iter=1, learning_rate="constant", eta0=1e-6)
+    for call in (lambda: model.fit(rows, y), lambda: model.partial_fit(rows, y), lambda: model.predict(rows)):
+        tracemalloc.start()
+        try:
+            call()
+            assert 0 < tracemalloc.get_traced_memory()[1] < 3_000_000
+        finally:
+            tracemalloc.stop()
