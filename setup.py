@@ -8,7 +8,7 @@ if sys.platform == "win32":
     compile_args, libraries = ["/O2"], []
 else:
     # No contraction to fused multiply-add: every CPU then computes the same bits.
-    compile_args, libraries = ["-O3", "-ffp-contract=off"], ["m"]
+    compile_args, libraries = ["-O3", "-g0", "-ffp-contract=off"], ["m"]
 
 setup(
     ext_modules=[
