@@ -99,12 +99,12 @@ def check_gradient(loss: str | Any, z: ArrayLike, t: ArrayLike) -> float:
     differences = np.empty_like(gradient)
     # A loss of K scores is differentiated one column at a time, another one everywhere at once.
     joint = np.ndim(loss.value(scores, t)) < scores.ndim
-    for column in range(scores.shape[-1]) if joint else [...]:
+    moved: list[Any] = [(..., column) for column in range(scores.shape[-1])] if joint else [...]
+    for at in moved:
         above, below = scores.copy(), scores.copy()
-        above[..., column] += step[..., column]
-        below[..., column] -= step[..., column]
-        width = above[..., column] - below[..., column]
-        differences[..., column] = (loss.value(above, t) - loss.value(below, t)) / width
+        above[at] += step[at]
+        below[at] -= step[at]
+        differences[at] = (loss.value(above, t) - loss.value(below, t)) / (above[at] - below[at])
     if not gradient.size:
         raise ValueError("there are no scores to check at")
     return float(np.max(np.abs(differences - gradient) / np.maximum(1.0, np.abs(gradient))))

@@ -10,7 +10,7 @@ target as K numbers: the indicator of the class, or, for softmax, probabilities.
 """
 
 cimport cython
-from libc.math cimport exp, fabs, log1p
+from libc.math cimport exp, fabs, isinf, ldexp, log1p
 
 import numpy as np
 
@@ -215,12 +215,11 @@ cdef class LogisticSquaredError(Loss):
     convex = False
 
     cdef double evaluate(self, const double* z, const double* t, Py_ssize_t outputs, double* g) noexcept nogil:
-        # sigma(z) - u = -t sigma(-m): both sigmoids come from one exponential that cannot overflow.
-        cdef double m = t[0] * z[0], e = exp(-fabs(m)), likely = 1 / (1 + e), unlikely = e / (1 + e)
-        cdef double wrong = unlikely if m > 0 else likely
-        cdef double right = likely if m > 0 else unlikely
-        g[0] = -t[0] * wrong * wrong * right
-        return 0.5 * wrong * wrong
+        # sigma(z) - u = -t sigma(-m). Both sigmoids are fractions over 1 + e, with e = e^-|m|; powers of 1 + e would
+        # multiply its rounding error, which is known exactly and taken out.
+        cdef double m = t[0] * z[0], e = exp(-fabs(m)), s = 1 + e, error = (e - (s - 1)) / s
+        g[0] = -t[0] * ((e * e if m > 0 else e) / (s * s * s) * (1 - 3 * error))
+        return 0.5 * ((e * e if m > 0 else 1.0) / (s * s) * (1 - 2 * error))
 
 
 # One score, real targets; r = z - t is the residual.
@@ -270,6 +269,8 @@ cdef class Huber(EpsilonLoss):
             g[0] = r
             return 0.5 * r * r
         g[0] = self.epsilon if r > 0 else -self.epsilon
+        if isinf(a):        # r itself is beyond the largest double, the loss need not be
+            return self.epsilon * fabs(0.5 * z[0] - 0.5 * t[0]) * 2
         return self.epsilon * (a - 0.5 * self.epsilon)
 
 
@@ -306,7 +307,7 @@ cdef class SquaredEpsilonInsensitive(EpsilonLoss):
 cdef class Softmax(Loss):
     """logsumexp(z) - z_y, derivative p - onehot(y), p = softmax(z): the softmax-cross-entropy.
 
-    With probabilities t in place of the class: sum_k t_k (logsumexp(z) - z_k), derivative p sum_k t_k - t.
+    With probabilities t in place of the class: grownk t_k (logsumexp(z) - z_k), derivative p grownk t_k - t.
     """
 
     name = "softmax"
@@ -319,7 +320,7 @@ cdef class Softmax(Loss):
 
     cdef double evaluate(self, const double* z, const double* t, Py_ssize_t outputs, double* g) noexcept nogil:
         cdef Py_ssize_t k, top = 0
-        cdef double rest = 0.0, total = 0.0, e, value, share
+        cdef double rest = 0.0, lost = 0.0, total = 0.0, e, grown, value, share
         for k in range(1, outputs):
             if z[k] > z[top]:
                 top = k
@@ -328,7 +329,12 @@ cdef class Softmax(Loss):
             if k != top:
                 e = exp_difference(z[k], z[top])
                 g[k] = e
-                rest += e
+                e -= lost       # Kahan's summation: no digit is lost with many classes
+                grown = rest + e
+                lost = (grown - rest) - e
+                rest = grown
+        if rest < 1e-300:
+            rest = subnormal_sum(z, outputs, top)
         value = total * log1p(rest)
         share = total / (1 + rest)
         for k in range(outputs):
@@ -350,6 +356,17 @@ cdef inline double exp_difference(double low, double high) noexcept nogil:
     error = (low - (d - back)) - (high + back)
     e = exp(d)
     return e + e * error
+
+
+cdef double subnormal_sum(const double* z, Py_ssize_t outputs, Py_ssize_t top) noexcept nogil:
+    """sum_k e^(z_k - z_top) over the others where each is so small that its own last digit is coarse."""
+    cdef Py_ssize_t k
+    cdef double total = 0.0, root
+    for k in range(outputs):
+        if k != top:
+            root = ldexp(exp_difference(0.5 * z[k], 0.5 * z[top]), 500)
+            total += root * root
+    return ldexp(total, -1000)
 
 
 cdef class MulticlassHinge(Loss):

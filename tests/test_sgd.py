@@ -1,0 +1,511 @@
+"""The kernels, through the estimators: against the reference, against hand calculations, against each other."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from common import (
+    JOINT,
+    LAYOUTS,
+    ONE_SCORE,
+    PENALTIES,
+    PRECISION,
+    REAL,
+    SCHEDULES,
+    as_targets,
+    assert_close,
+    assert_same_model,
+    compare,
+    estimator,
+    lay_out,
+    make_data,
+    train_reference,
+)
+
+import fastsgd
+from fastsgd import Perceptron, SGDClassifier, SGDRegressor
+
+# Strong enough that the steps of 'optimal' start at 2 and that l1 truncates.
+ALPHA = 0.05
+CASES = [
+    *((loss, 2) for loss in ONE_SCORE),
+    *((loss, 4) for loss in (*ONE_SCORE, *JOINT)),
+    *((loss, "real") for loss in REAL),
+]
+
+
+def settings(schedule, loss="hinge"):
+    """Such that each schedule shows its features and no loss blows up."""
+    grows = loss.startswith("squared") or loss == "modified_huber"  # with the cube of the residual under pa2
+    eta0 = {"pa1": 0.5, "pa2": 0.01 if grows else 0.1}.get(schedule, 0.1)
+    adaptive = {"tol": 10.0, "n_iter_no_change": 1, "max_iter": 20}  # every epoch but the first divides eta0
+    return {"learning_rate": schedule, "eta0": eta0, **(adaptive if schedule == "adaptive" else {})}
+
+
+def solution(model):
+    return np.c_[np.atleast_2d(model.coef_), model.intercept_]
+
+
+def assert_identical(one, other):
+    assert np.array_equal(solution(one), solution(other))
+    assert one.loss_curve_ == other.loss_curve_
+    assert one.t_ == other.t_
+
+
+# Against the reference
+
+
+@pytest.mark.parametrize(("loss", "K"), CASES)
+def test_every_loss_penalty_schedule_dtype_and_layout(loss, K):
+    X, y, reals = make_data(K=4 if K == 4 else 2)
+    for schedule, penalty in product(SCHEDULES, PENALTIES):
+        options = {"penalty": penalty, "alpha": ALPHA, "intercept_decay": 0.5, **settings(schedule, loss)}
+        compare(loss, X, reals if K == "real" else y, **options)
+
+
+WIDTHS = (1, 16, 63, 64, 70, 130, 300)
+
+
+@pytest.mark.parametrize(("d", "K"), [*product(WIDTHS, (2, 3, 5, 8)), (7, 65), (70, 130)])
+def test_long_rows_and_many_outputs(d, K):
+    """Around the sizes at which vector kernels begin and leave remainders, in columns and in outputs."""
+    X, y, _ = make_data(n=max(30, K + 5), d=d, K=K, zeros=0.1)
+    for loss, penalty in product(["hinge"] if K == 2 else ["log_loss", "softmax"], PENALTIES):
+        for average in (False, 20):
+            options = {"penalty": penalty, "alpha": 0.02, "learning_rate": "invscaling", "average": average}
+            expected = compare(loss, X, y, max_iter=2, **options)
+    compare("hinge", X, y, penalty="l2", alpha=0.02, learning_rate="pa1", eta0=0.5, max_iter=2)
+    for layout, dtype in product(LAYOUTS, PRECISION):
+        A = lay_out(X, layout, dtype)
+        model = estimator(loss, y, max_iter=2, **options).fit(A, y)
+        scores = X @ expected.solution[0].T + expected.solution[1]
+        assert_close(model.decision_function(A).reshape(len(y), -1), scores, PRECISION[dtype])
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("average", [True, 25, 119, 121])
+def test_averaging(average, penalty):
+    """The mean of the iterates from that step on; a start beyond the last step averages nothing."""
+    X, y, reals = make_data(K=4)
+    for schedule in ("constant", "optimal", "pa1"):
+        options = {"penalty": penalty, "alpha": ALPHA, "average": average, **settings(schedule)}
+        expected = compare("softmax", X, y, **options)
+        assert expected.t == 121
+        compare("squared_hinge", X, y, **options)
+        compare("log_loss", X, (y == 1).astype(int), **options)
+        compare("epsilon_insensitive", X, reals, **options)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("batch_size", [1, 3, 40, 1000])
+def test_mini_batches(batch_size, penalty):
+    X, y, reals = make_data(K=4)
+    weights = np.random.default_rng(1).choice([0, 0.5, 1, 3], size=len(y))
+    for schedule, average in product(("constant", "optimal", "invscaling", "pa2"), (False, True, 5)):
+        options = {"penalty": penalty, "alpha": ALPHA, "average": average, "batch_size": batch_size}
+        options |= {"max_iter": 6, **settings(schedule)}
+        compare("softmax", X, y, **options)
+        compare("hinge", X, y, sample_weight=weights, **options)
+        compare("log_loss", X, (y == 1).astype(int), **options)
+        compare("huber", X, reals, sample_weight=weights, **options)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize(("loss", "K"), [("hinge", 2), ("log_loss", 4), ("softmax", 4), ("squared_error", "real")])
+def test_sample_weights(loss, K, penalty):
+    X, y, reals = make_data(K=4 if K == 4 else 2)
+    y = reals if K == "real" else y
+    weights = np.random.default_rng(1).choice([0, 0.5, 1, 3], size=len(y))
+    for schedule in SCHEDULES:
+        options = {"penalty": penalty, "alpha": ALPHA, "sample_weight": weights, **settings(schedule, loss)}
+        compare(loss, X, y, **options)
+        compare(loss, X, y, average=True, **options)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("batch_size", [1, 7])
+def test_rows_of_weight_zero_are_left_out(batch_size, layout):
+    X, y, _ = make_data(K=3)
+    weights = np.random.default_rng(1).choice([0.0, 1.0], size=len(y))
+    options = {"penalty": "elasticnet", "average": 5, "learning_rate": "optimal", "batch_size": batch_size}
+    weighted = estimator("log_loss", y, **options).fit(lay_out(X, layout), y, sample_weight=weights)
+    kept = estimator("log_loss", y, **options).fit(lay_out(X[weights > 0], layout), y[weights > 0])
+    assert_identical(weighted, kept)
+
+
+def test_class_weights_multiply_sample_weights():
+    X, y, _ = make_data(K=3)
+    weights = np.random.default_rng(1).uniform(size=len(y))
+    labels = np.array(["b", "a", "c"])[y]
+    balanced = len(y) / (3 * np.bincount(y))
+    for class_weight, factors in (("balanced", balanced), ({"a": 2, "b": 0.5, "c": 0}, [0.5, 2, 0])):
+        for loss in ("hinge", "softmax"):
+            one = estimator(loss, y, class_weight=class_weight).fit(X, labels, sample_weight=weights)
+            other = estimator(loss, y).fit(X, labels, sample_weight=weights * np.array(factors)[y])
+            assert_identical(one, other)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("K", [2, 4])
+def test_soft_targets(K, penalty):
+    """A matrix of probabilities of the classes; two of them train one output, that of the second."""
+    X, y, _ = make_data(K=K)
+    P = np.random.default_rng(1).dirichlet(np.ones(K), size=len(y)).astype(np.float32).astype(np.float64)
+    P[:K] = np.eye(K)
+    P[:, 0] = 1 - P[:, 1:].sum(axis=1)
+    loss, T = ("softmax", P) if K > 2 else ("log_loss", 2 * P[:, 1:] - 1)
+    for schedule, average, batch_size in product(SCHEDULES, (False, 10), (1, 6)):
+        options = {"penalty": penalty, "alpha": ALPHA, "average": average, "batch_size": batch_size}
+        options |= settings(schedule)
+        expected = train_reference(loss, X, T, **options)
+        for dtype, layout in product(PRECISION, LAYOUTS):
+            model = estimator("softmax", y, **options).fit(lay_out(X, layout, dtype), P)
+            assert_same_model(model, expected, PRECISION[dtype], f"{dtype} {layout} {options}")
+
+
+def test_one_hot_targets_are_the_classes():
+    X, y, _ = make_data(K=3)
+    assert_identical(estimator("softmax", y).fit(X, np.eye(3)[y]), estimator("softmax", y).fit(X, y))
+
+
+@pytest.mark.parametrize("factor", [1e-5, 0.3, 0.999, 1, 1.001, 50])
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_strong_l2(factor, batch_size):
+    """The scale in front of the weights gets tiny, or 0 in one step, and is folded into them; the average survives."""
+    X, y, _ = make_data(K=3)
+    for penalty, average in product(("l2", "elasticnet"), (False, True, 50)):
+        options = {"penalty": penalty, "alpha": factor / 0.1, "l1_ratio": 0.01, "average": average}
+        options |= {"learning_rate": "constant", "batch_size": batch_size}
+        compare("log_loss", X, y, **options)
+        compare("hinge", X, (y == 1).astype(int), **options)
+
+
+def test_scale_is_folded_in_the_middle_of_a_sparse_run():
+    """Features that are absent while the scale crosses the threshold keep their share of it."""
+    X, y, _ = make_data(n=200, d=30, zeros=0.9)
+    X[:50, 15:] = X[50:, :15] = 0
+    for average in (False, True, 90):
+        compare("log_loss", X, y, penalty="l2", alpha=0.8, learning_rate="constant", average=average, max_iter=2)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_stopping(penalty):
+    """The objective has to fall to `tol` below the best; 'adaptive' then divides eta0 by 5, the others end."""
+    X, y, _ = make_data()
+    for schedule, weights in product(("constant", "adaptive", "pa1"), (None, np.linspace(0, 2, len(y)))):
+        options = {"penalty": penalty, "alpha": 0.01, "learning_rate": schedule, "eta0": 1.0, "tol": 1e-3}
+        options |= {"n_iter_no_change": 3, "max_iter": 500}
+        expected = compare("log_loss", X, y, sample_weight=weights, **options)
+        assert 4 < len(expected.loss_curve) < 500
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_derivatives_beyond_1e12_are_cut_off_with_a_warning(layout):
+    X, _, y = make_data()
+    y = y * 1e13
+    expected = train_reference("squared_error", X, y, eta0=1e-3, max_iter=1)
+    with pytest.warns(UserWarning, match="derivatives exceeded 1e12"):
+        model = estimator("squared_error", y, eta0=1e-3, max_iter=1).fit(lay_out(X, layout), y)
+    assert_same_model(model, expected, 1e-10)
+
+
+@pytest.mark.parametrize("schedule", ["pa1", "pa2"])
+def test_passive_aggressive_steps_on_rows_of_zeros(schedule):
+    """pa1 takes no step on them; pa2 moves the intercept, as its step size is finite."""
+    X, y, _ = make_data(K=3)
+    X[[0, 5, 17]] = 0
+    for penalty, loss in product(PENALTIES, ("hinge", "softmax")):
+        compare(loss, X, y, learning_rate=schedule, eta0=0.5, penalty=penalty, alpha=ALPHA)
+    model = estimator("hinge", y, learning_rate=schedule, max_iter=1).fit([[0.0], [0.0]], [1, 0])
+    assert np.any(model.intercept_ != 0) == (schedule == "pa2")
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e3, 1e15])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_passive_aggressive_does_not_depend_on_the_unit_of_float32_features(scale, layout):
+    """Without an intercept a step L / ||x||^2 repairs the loss whatever the unit of x: sums are of doubles."""
+    X, y, _ = make_data(d=3)
+    options = {"learning_rate": "pa1", "eta0": 1e10, "fit_intercept": False, "penalty": None}
+    expected = train_reference("hinge", X, y, **options)
+    model = estimator("hinge", y, **options).fit(lay_out(X * scale, layout, np.float32), y)
+    assert_close(model.decision_function(lay_out(X * scale, layout, np.float32)), X @ expected.W[0], 1e-4)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_continuing_from_given_coefficients(layout):
+    X, y, _ = make_data(K=3)
+    W, b = np.random.default_rng(2).normal(size=(3, X.shape[1])), np.array([0.3, -0.2, 0.1])
+    for penalty, average in product(PENALTIES, (False, True)):
+        options = {"penalty": penalty, "alpha": ALPHA, "average": average, "max_iter": 1}
+        expected = train_reference("softmax", X, y, start=(W, b), **options)
+        model = estimator("softmax", y, learning_rate="constant", **options)
+        model.fit(lay_out(X, layout), y, coef_init=W, intercept_init=b)
+        assert_same_model(model, expected, 1e-10)
+
+
+def test_without_an_intercept():
+    X, y, _ = make_data(K=3)
+    for loss in ("hinge", "softmax"):
+        expected = compare(loss, X, y, fit_intercept=False, penalty="l2", average=True)
+        assert not expected.b.any()
+
+
+# l1
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_l1_reaches_rare_features_at_the_end(layout):
+    """A feature of the first row only gets the penalty of all steps, in the end."""
+    X = np.array([[1.0, 1.0], *[[0.0, 1.0]] * 9])
+    options = {"penalty": "l1", "alpha": 0.1, "learning_rate": "constant", "eta0": 0.5, "fit_intercept": False}
+    y = np.ones(10)
+    for n, expected in ((1, 0.45), (4, 0.3), (9, 0.05), (10, 0.0)):
+        model = estimator("epsilon_insensitive", y, epsilon=0, max_iter=1, **options).fit(lay_out(X[:n], layout), y[:n])
+        # The first step gives it eta = 0.5, and each of the n takes eta alpha = 0.05.
+        assert model.coef_[0] == pytest.approx(expected, abs=1e-15)
+
+
+def test_strong_l1_gives_exact_zeros_and_never_changes_a_sign():
+    X, y, _ = make_data(n=200, d=20, K=3)
+    for layout in LAYOUTS:
+        model = estimator("log_loss", y, penalty="l1", alpha=0.01, learning_rate="constant").fit(lay_out(X, layout), y)
+        zeros = model.coef_ == 0
+        assert 0.1 < zeros.mean() < 1
+        crushed = estimator("log_loss", y, penalty="l1", alpha=1e6, learning_rate="constant")
+        assert not crushed.fit(lay_out(X, layout), y).coef_.any()
+
+
+# Forms of CSR
+
+
+@pytest.mark.parametrize("loss", ["log_loss", "softmax"])
+def test_csr_with_unsorted_columns_empty_rows_and_stored_zeros(loss):
+    X, y, _ = make_data(K=3)
+    X[[0, 9, 39]] = 0
+    rng, tidy = np.random.default_rng(3), sp.csr_array(np.where(X == 0, 7.0, X))
+    tidy.data[tidy.data == 7.0] = 0  # every entry stored, zeros as well
+    rows = [rng.permutation(np.arange(begin, end)) for begin, end in zip(tidy.indptr, tidy.indptr[1:], strict=False)]
+    rows[9] = rows[9][:0]
+    order, lengths = np.concatenate(rows), [len(row) for row in rows]
+    messy = fastsgd.CSR(tidy.data[order], tidy.indices[order], np.cumsum([0, *lengths]), tidy.shape)
+    for penalty, average in product(PENALTIES, (False, True)):
+        options = {"penalty": penalty, "alpha": ALPHA, "average": average, "learning_rate": "invscaling"}
+        model = estimator(loss, y, **options).fit(messy, y)
+        assert_same_model(model, train_reference(loss, X, y, **options), 1e-10)
+    assert_close(model.decision_function(messy), model.decision_function(X), 1e-12)
+
+
+def test_values_beyond_the_last_row_are_not_read():
+    X, y, _ = make_data()
+    A = sp.csr_array(X)
+    padded = fastsgd.CSR(np.append(A.data, [np.nan] * 3), np.append(A.indices, [99] * 3), A.indptr, A.shape)
+    assert_identical(estimator("hinge", y).fit(padded, y), estimator("hinge", y).fit(A, y))
+
+
+# Layouts, chunks, calls
+
+
+@pytest.mark.parametrize(("loss", "K"), [(loss, K) for loss, K in CASES if loss in ("hinge", *JOINT, "huber")])
+def test_dense_equals_csr(loss, K):
+    X, y, reals = make_data(n=80, d=12, K=4 if K == 4 else 2)
+    y = reals if K == "real" else y
+    for penalty, average in product(PENALTIES, (False, True)):
+        options = {"penalty": penalty, "alpha": ALPHA, "average": average, "shuffle": True, "random_state": 3}
+        dense, csr32, csr64 = (estimator(loss, y, **options).fit(lay_out(X, layout), y) for layout in LAYOUTS)
+        assert_close(solution(csr32), solution(dense), 1e-12)
+        assert_identical(csr32, csr64)
+
+
+def test_intercept_decay_auto_depends_on_the_layout():
+    X, y, _ = make_data()
+    for layout, factor in (("dense", 1.0), ("csr32", 0.01), ("csr64", 0.01)):
+        A = lay_out(X, layout)
+        auto = estimator("log_loss", y, intercept_decay="auto").fit(A, y)
+        assert_identical(auto, estimator("log_loss", y, intercept_decay=factor).fit(A, y))
+        assert auto.intercept_ != estimator("log_loss", y, intercept_decay=0.5).fit(A, y).intercept_
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("average", [False, True, 30])
+def test_partial_fit_in_pieces(average, layout):
+    """Without l1 it is one epoch of `fit`; with l1 every call ends by giving each weight its due."""
+    X, y, reals = make_data(K=4)
+    pieces = [slice(0, 1), slice(1, 18), slice(18, 40)]
+    for penalty, (loss, target) in product(PENALTIES, [("softmax", y), ("hinge", y), ("squared_error", reals)]):
+        options = {"penalty": penalty, "alpha": ALPHA, "average": average, "learning_rate": "invscaling", "eta0": 0.3}
+        first = {} if target is reals else {"classes": np.arange(4)}
+        model = estimator(loss, target, **options)
+        expected = train_reference(loss, X, target, max_iter=0, **options)
+        for piece in pieces:
+            model.partial_fit(lay_out(X[piece], layout), target[piece], **first)
+            expected.fit(X[piece], as_targets(target, loss)[piece])
+            assert_same_model(model, expected, 1e-10, f"{loss} {options}")
+        if penalty in (None, "l2"):
+            whole = estimator(loss, target, max_iter=1, **options).fit(lay_out(X, layout), target)
+            assert_close(solution(model), solution(whole), 1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("loss", ["softmax", "hinge"])
+def test_partial_fit_on_dense_and_csr_in_turn(loss, dtype):
+    X, y, _ = make_data(K=4)
+    for penalty, average in product(PENALTIES, (False, 10)):
+        options = {"penalty": penalty, "alpha": ALPHA, "average": average, "learning_rate": "invscaling"}
+        model, dense = estimator(loss, y, **options), estimator(loss, y, **options)
+        for layout in ("csr32", "dense", "csr64", "csr32", "dense", "dense"):
+            model.partial_fit(lay_out(X, layout, dtype), y, classes=np.arange(4))
+            dense.partial_fit(lay_out(X, "dense", dtype), y, classes=np.arange(4))
+            assert_close(solution(model), solution(dense), 1e-12 if dtype == np.float64 else 1e-5)
+            assert_close(model.decision_function(X), X @ model.coef_.T + model.intercept_, 1e-6)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_slices_of_an_epoch_do_not_show(layout, monkeypatch):
+    X, y, _ = make_data(n=100, K=4)
+    A = lay_out(X, layout)
+    for batch_size, penalty in product((1, 7, 100), ("l2", "elasticnet")):
+        options = {"batch_size": batch_size, "penalty": penalty, "alpha": ALPHA, "average": True, "shuffle": True}
+        whole = estimator("softmax", y, random_state=0, **options).fit(A, y)
+        with monkeypatch.context() as patch:
+            patch.setattr("fastsgd._training.NONZEROS_PER_SLICE", 500)
+            sliced = estimator("softmax", y, random_state=0, **options).fit(A, y)
+        assert np.array_equal(solution(whole), solution(sliced))
+        assert_close(sliced.loss_curve_, whole.loss_curve_, 1e-14)  # a sum of other partial sums
+
+
+# Shuffling
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_random_state_reproduces_the_order(layout):
+    X, y, _ = make_data(K=3)
+    A = lay_out(X, layout)
+
+    def fit(random_state, shuffle=True):
+        return solution(estimator("log_loss", y, shuffle=shuffle, random_state=random_state).fit(A, y))
+
+    assert np.array_equal(fit(0), fit(0))
+    assert np.array_equal(fit(np.random.RandomState(5)), fit(np.random.RandomState(5)))
+    assert np.array_equal(fit(np.random.default_rng(5)), fit(np.random.default_rng(5)))
+    assert not np.array_equal(fit(0), fit(1))
+    assert not np.array_equal(fit(0), fit(0, shuffle=False))
+    assert np.array_equal(fit(0, shuffle=False), fit(1, shuffle=False))
+
+
+def visits(n, epochs, random_state, layout="dense"):
+    """The steps at which each row was visited in the last epoch.
+
+    Row i touches weight i alone; with eta_t = 1 / (2 t) and squared error, w_i <- w_i + (1 - w_i) / (2 t).
+    """
+    options = {"learning_rate": "invscaling", "power_t": 1.0, "eta0": 0.5, "penalty": None, "fit_intercept": False}
+    A, y = lay_out(np.eye(n), layout), np.ones(n)
+    model = estimator("squared_error", y, shuffle=True, random_state=random_state, max_iter=epochs, **options).fit(A, y)
+    if epochs == 1:
+        return 0.5 / model.coef_
+    before = estimator("squared_error", y, shuffle=True, random_state=random_state, max_iter=epochs - 1, **options)
+    before.fit(A, y)
+    return 0.5 * (1 - before.coef_) / (model.coef_ - before.coef_)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("n", [2, 3, 50, 1000])
+def test_every_epoch_visits_each_row_once(n, layout):
+    for random_state in range(3):
+        orders = [visits(n, epochs, random_state, layout) for epochs in (1, 2, 3)]
+        for epoch, steps in enumerate(orders):
+            assert_close(np.sort(steps), epoch * n + np.arange(1, n + 1), 1e-9)
+        if n > 3:
+            assert np.abs(orders[0] - np.arange(1, n + 1)).max() > 1
+            assert np.abs(orders[1] - n - orders[0]).max() > 1  # another order in every epoch
+
+
+def test_all_orders_are_equally_likely():
+    counts = {}
+    for random_state in range(4800):
+        order = tuple(np.rint(visits(4, 1, random_state)).astype(int))
+        counts[order] = counts.get(order, 0) + 1
+    assert len(counts) == 24
+    assert sum((count - 200) ** 2 / 200 for count in counts.values()) < 49.7  # chi^2, 23 degrees: one in a thousand
+
+
+def test_shuffled_epochs_train_on_the_order_that_they_visit():
+    """Not only the right rows, but each with its own target and weight."""
+    X, y, _ = make_data(n=9, K=3)
+    weights = np.linspace(0.5, 2, 9)
+    order = np.argsort(visits(9, 1, 7))
+    shuffled = estimator("softmax", y, shuffle=True, random_state=7, max_iter=1).fit(X, y, sample_weight=weights)
+    sorted_by_hand = estimator("softmax", y, max_iter=1).fit(X[order], y[order], sample_weight=weights[order])
+    assert_identical(shuffled, sorted_by_hand)
+
+
+# By hand
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_full_batch_perceptron_by_hand(layout):
+    """From W = 0 every row is a tie and counts; then the second row alone is wrong, twice; then none is."""
+    X = np.array([[4.0, 0.0], [-2.0, 1.0], [-1.0, -1.0], [-4.0, -1.0]])
+    y = np.array(["pro", "pro", "con", "con"])
+    steps = [  # w1, w2, b after each step, and the mean loss before it
+        (1.75, 0.75, 0.0, 0.0),  # mean of t x = ((4, 0) + (-2, 1) + (1, 1) + (4, 1)) / 4
+        (1.25, 1.00, 0.25, 2.75 / 4),  # margin of row 2: -3.5 + 0.75; + (-2, 1) / 4, + 1 / 4
+        (0.75, 1.25, 0.50, 1.25 / 4),  # -2.5 + 1 + 0.25
+        (0.75, 1.25, 0.50, 0.0),  # -1.5 + 1.25 + 0.5 = 0.25 is right
+    ]
+    for n_steps in range(1, 5):
+        model = Perceptron(batch_size=4, max_iter=n_steps, tol=None, shuffle=False, intercept_decay=1.0)
+        model.fit(lay_out(X, layout), y)
+        assert solution(model).tolist() == [list(steps[n_steps - 1][:3])]
+        assert model.loss_curve_ == [step[3] for step in steps[:n_steps]]
+    assert model.predict(X).tolist() == y.tolist()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_rosenblatt_perceptron_by_hand(layout):
+    """(1, 0)+ is a tie: w = (1, 0), b = 1. (2, -1)- is wrong, z = 3: w = (-1, 1), b = 0. (1, 1)+ is a tie, z = 0."""
+    X, y = lay_out(np.array([[1.0, 0.0], [2.0, -1.0], [1.0, 1.0]]), layout), [1, -1, 1]
+    model = Perceptron(max_iter=1, tol=None, shuffle=False, intercept_decay=1.0).fit(X, y)
+    assert solution(model).tolist() == [[0, 2, 1]]
+    assert model.loss_curve_ == [1.0]  # (0 + 3 + 0) / 3
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_mini_batch_of_logistic_regression_by_hand(layout):
+    """At z = 0 dL/dz = -t / 2. Batch 1: ((1, 2)+ and (3, 0)-) / 2; batch 2: (2, 2)+ alone, again at z = 0."""
+    X, y = lay_out(np.array([[1.0, 2.0], [3.0, 0.0], [2.0, 2.0]]), layout), [1, 0, 1]
+    options = {"learning_rate": "constant", "eta0": 1.0, "penalty": None, "batch_size": 2, "shuffle": False}
+    model = SGDClassifier("log_loss", max_iter=1, tol=None, intercept_decay=1.0, **options).fit(X, y)
+    # -((1, 2) (-1/2) + (3, 0) (1/2)) / 2 = (-1/2, 1/2), b stays 0; then + (2, 2) / 2, b = 1/2
+    assert solution(model).tolist() == [[0.5, 1.5, 0.5]]
+    assert model.loss_curve_ == pytest.approx([np.log(2)], rel=1e-15)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_least_squares_with_l2_and_an_average_by_hand(layout):
+    """eta = 1/2, alpha = 1/2: W is multiplied by 3/4, then moved by -(z - t) x / 2."""
+    X, y = lay_out(np.array([[1.0], [2.0]]), layout), [2.0, 1.0]
+    options = {"learning_rate": "constant", "eta0": 0.5, "alpha": 0.5, "fit_intercept": False, "shuffle": False}
+    last = SGDRegressor(max_iter=1, tol=None, **options).fit(X, y)
+    # w = 0 + 2 / 2 = 1; z = 2, w = 3/4 - (2 - 1) 2 / 2 = -1/4
+    assert last.coef_.tolist() == [-0.25]
+    # (2^2 / 2 + 0 + (2 - 1)^2 / 2 + (1/2) 1^2 / 2) / 2
+    assert last.loss_curve_ == [(2 + 0.5 + 0.25) / 2]
+    assert SGDRegressor(max_iter=1, tol=None, average=True, **options).fit(X, y).coef_.tolist() == [(1 - 0.25) / 2]
+
+
+def test_softmax_step_by_hand():
+    """From W = 0 all p = 1/3: the class's row moves by 2/3 eta x, the others by -1/3 eta x."""
+    model = estimator("softmax", np.array([1]), penalty=None, learning_rate="constant", eta0=3.0, max_iter=1)
+    model.partial_fit([[1.0, 2.0]], [1], classes=[0, 1, 2])
+    assert_close(solution(model), [[-1, -2, -1], [2, 4, 2], [-1, -2, -1]], 1e-15)
+
+
+def test_crammer_singer_step_by_hand():
+    """From W = 0 the first rival, class 0, violates the margin; then class 2 does, at equality: 1 + 0 - 1 >= 0."""
+    model = estimator("multiclass_hinge", np.array([1]), penalty=None, learning_rate="constant", eta0=1.0)
+    model.partial_fit([[1.0, 0.0]], [1], classes=[0, 1, 2])
+    assert solution(model).tolist() == [[-1, 0, -1], [1, 0, 1], [0, 0, 0]]
+    model.partial_fit([[0.0, 1.0]], [1])
+    assert solution(model).tolist() == [[-1, 0, -1], [1, 1, 2], [0, -1, -1]]
+    assert model.loss_curve_ == [1.0, 0.0]
