@@ -53,5 +53,5 @@ def refuses(how, bad, message, error=ValueError, model=None):
 
 def run(code):
     """Exit status and output of Python code in a process of its own: it may crash."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60)
     return done.returncode, done.stdout + done.stderr

@@ -361,7 +361,7 @@ def test_interrupt(monkeypatch, rows):
 
 
 def test_process(rows, tmp_path):
-    command = [sys.executable, "-m", "fastsgd"]
+    command = [sys.executable, "-P", "-m", "fastsgd"]
     done = subprocess.run([*command, "train", rows, "--test", rows], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert "test accuracy 1.0000" in done.stdout
@@ -374,7 +374,7 @@ def test_reader_that_goes_away(rows, model):
     """As with `| head`: the pipe is closed before anything is written."""
     read, write = os.pipe()
     os.close(read)
-    command = [sys.executable, "-m", "fastsgd", "predict", rows, "--model", model]
+    command = [sys.executable, "-P", "-m", "fastsgd", "predict", rows, "--model", model]
     done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60)
     os.close(write)
     assert (done.returncode, done.stderr) == (1, "")

@@ -110,7 +110,7 @@ def test_coefficients_of_wrong_shape_are_refused_not_read_beyond(shape):
             model.{name} = np.zeros({shape})
             try: eval("model." + call)
             except ValueError as error: print("refused")"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "refused\n" * 3), done.stderr
 
 
@@ -310,7 +310,7 @@ def test_ctrl_c_stops_a_fit_at_once():
         print("ready", flush=True)
         try: model.fit(rows, y)
         except KeyboardInterrupt: print("interrupted", hasattr(model, "coef_"), flush=True)"""
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen([sys.executable, "-P", "-c", code], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout.readline() == "ready\n"
         time.sleep(0.3)
         started = time.perf_counter()
@@ -345,5 +345,5 @@ def test_imports_neither_scipy_nor_sklearn():
         model = fastsgd.SGDClassifier(max_iter=3, tol=None).fit([[0.0, 1], [1, 0]], [0, 1])
         X = fastsgd.CSR([1.0], [0], [0, 1], (1, 2))
         print(model.predict(X), model, sorted({"scipy", "sklearn", "pandas"} & set(sys.modules)))"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("[1] SGDClassifier(max_iter=3, tol=None) []\n", "")
