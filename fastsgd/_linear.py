@@ -110,7 +110,10 @@ class LinearSGD(Estimator):
         validation: tuple[Array, Any] | None = None, **fitted: Any,
     ) -> Self:  # fmt: skip
         """Train `state` on the rows; epochs=None is one pass of partial_fit, without a criterion to stop by."""
-        if self.average and state.average is None:
+        if not self.average:
+            state.average = state.average_bias = None
+            state.average_scale = state.averaged = 0
+        elif state.average is None:
             state.average, state.average_bias = np.zeros_like(state.weights), np.zeros_like(state.bias)
         if self.penalty in ("l1", "elasticnet") and state.received is None:
             state.received = np.zeros_like(state.weights)

@@ -115,6 +115,9 @@ class SGDClassifier(LinearSGD):
 
     'pa1' and 'pa2' work with every loss; the derivation in [1]_ is for 'hinge' and 'epsilon_insensitive'.
 
+    Entries of a CSR row that name the same column add up, as everywhere; only ||x||^2, which 'pa1', 'pa2' and the
+    penalty's part of `loss_curve_` use, takes them for different columns. `X.sum_duplicates()` settles that.
+
     References
     ----------
     .. [1] Crammer, Dekel, Keshet, Shalev-Shwartz, Singer: Online Passive-Aggressive Algorithms, JMLR 7 (2006).

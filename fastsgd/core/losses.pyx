@@ -152,7 +152,7 @@ cdef class LogLoss(Loss):
         cdef double m, e = exp(-fabs(z[0]))
         if fabs(t[0]) != 1:
             g[0] = (1 / (1 + e) if z[0] > 0 else e / (1 + e)) - (t[0] + 1) / 2
-            return log1p(e) + (fabs(z[0]) - t[0] * z[0]) / 2
+            return log1p(e) + (0.5 * fabs(z[0]) - 0.5 * t[0] * z[0])
         # sigma(-m) is e / (1 + e) or 1 / (1 + e); chosen without a branch, which would often be mispredicted.
         m = t[0] * z[0]
         g[0] = -t[0] * ((e if m > 0 else 1.0) / (1 + e))
@@ -218,8 +218,9 @@ cdef class LogisticSquaredError(Loss):
         # sigma(z) - u = -t sigma(-m). Both sigmoids are fractions over 1 + e, with e = e^-|m|; powers of 1 + e would
         # multiply its rounding error, which is known exactly and taken out.
         cdef double m = t[0] * z[0], e = exp(-fabs(m)), s = 1 + e, error = (e - (s - 1)) / s
-        g[0] = -t[0] * ((e * e if m > 0 else e) / (s * s * s) * (1 - 3 * error))
-        return 0.5 * ((e * e if m > 0 else 1.0) / (s * s) * (1 - 2 * error))
+        cdef double square = exp(-2 * m) if m > 0 else 1.0      # e * e would double the error of e
+        g[0] = -t[0] * ((square if m > 0 else e) / (s * s * s) * (1 - 3 * error))
+        return 0.5 * (square / (s * s) * (1 - 2 * error))
 
 
 # One score, real targets; r = z - t is the residual.
@@ -307,7 +308,7 @@ cdef class SquaredEpsilonInsensitive(EpsilonLoss):
 cdef class Softmax(Loss):
     """logsumexp(z) - z_y, derivative p - onehot(y), p = softmax(z): the softmax-cross-entropy.
 
-    With probabilities t in place of the class: grownk t_k (logsumexp(z) - z_k), derivative p grownk t_k - t.
+    With probabilities t in place of the class: sum_k t_k (logsumexp(z) - z_k), derivative p sum_k t_k - t.
     """
 
     name = "softmax"
@@ -320,7 +321,7 @@ cdef class Softmax(Loss):
 
     cdef double evaluate(self, const double* z, const double* t, Py_ssize_t outputs, double* g) noexcept nogil:
         cdef Py_ssize_t k, top = 0
-        cdef double rest = 0.0, lost = 0.0, total = 0.0, e, grown, value, share
+        cdef double rest = 0.0, lost = 0.0, total = 0.0, e, value, share
         for k in range(1, outputs):
             if z[k] > z[top]:
                 top = k
@@ -329,10 +330,7 @@ cdef class Softmax(Loss):
             if k != top:
                 e = exp_difference(z[k], z[top])
                 g[k] = e
-                e -= lost       # Kahan's summation: no digit is lost with many classes
-                grown = rest + e
-                lost = (grown - rest) - e
-                rest = grown
+                add(&rest, &lost, e)
         if rest < 1e-300:
             rest = subnormal_sum(z, outputs, top)
         value = total * log1p(rest)
@@ -341,7 +339,7 @@ cdef class Softmax(Loss):
             if k != top:
                 g[k] = g[k] * share - t[k]
                 if t[k] != 0:
-                    value += t[k] * (z[top] - z[k])
+                    value += 2 * (t[k] * (0.5 * z[top] - 0.5 * z[k]))   # halves, lest the difference overflows
         # p_top is near 1 or near t_top where the row is well classified: subtract what is small instead.
         g[top] = (total - t[top]) - rest * share if 2 * t[top] > total else share - t[top]
         return value
@@ -358,14 +356,23 @@ cdef inline double exp_difference(double low, double high) noexcept nogil:
     return e + e * error
 
 
+cdef inline void add(double* total, double* lost, double term) noexcept nogil:
+    """Kahan's summation: no digit is lost with many classes."""
+    cdef double grown
+    term -= lost[0]
+    grown = total[0] + term
+    lost[0] = (grown - total[0]) - term
+    total[0] = grown
+
+
 cdef double subnormal_sum(const double* z, Py_ssize_t outputs, Py_ssize_t top) noexcept nogil:
     """sum_k e^(z_k - z_top) over the others where each is so small that its own last digit is coarse."""
     cdef Py_ssize_t k
-    cdef double total = 0.0, root
+    cdef double total = 0.0, lost = 0.0, root
     for k in range(outputs):
         if k != top:
             root = ldexp(exp_difference(0.5 * z[k], 0.5 * z[top]), 500)
-            total += root * root
+            add(&total, &lost, root * root)
     return ldexp(total, -1000)
 
 
