@@ -221,6 +221,7 @@ class LinearSGD(Estimator):
         if coef is not None:
             fits = (shape, (n_features,)) if single else (shape,)
             coefficients(state, state.weights)[:] = check.check_initial(coef, fits, "coef_init").reshape(shape)
+            state.sum_squares = np.inf  # not measured yet
         if intercept is not None:
             state.bias[:] = check.check_initial(
                 intercept, ((n_outputs,), ()) if single else ((n_outputs,),), "intercept_init"

@@ -127,7 +127,8 @@ def train(
         if schedule.shuffle:
             sgd.shuffle(order, int(random.integers(2**63)))
         started = time.perf_counter()
-        sgd.measure(state, state.weights)
+        if epoch or state.t > 1 or state.sum_squares:  # else all weights are 0 yet
+            sgd.measure(state, state.weights)
         totals = sgd.Totals()
         for first in range(0, order.size, per_slice):
             sgd.train(
