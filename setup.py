@@ -5,7 +5,7 @@ import sys
 from setuptools import Extension, setup
 
 if sys.platform == "win32":
-    compile_args, libraries = ["/O2"], []
+    compile_args, libraries = ["/O2", "/std:c11"], []
 else:
     # No contraction to fused multiply-add: every CPU then computes the same bits.
     compile_args, libraries = ["-O3", "-g0", "-ffp-contract=off"], ["m"]

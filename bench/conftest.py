@@ -5,7 +5,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from common import SIZES
+from workloads import SIZES
 
 
 def pytest_addoption(parser):

@@ -2,7 +2,9 @@
 
 try:
     from .core import sgd as _compiled  # noqa: F401
-except ImportError as error:
+except ModuleNotFoundError as error:
+    if not str(error.name).startswith("fastsgd.core"):
+        raise
     raise ImportError(
         "fastsgd's compiled modules are missing: this is its source folder, not an installation. Leave the folder, or "
         "build the modules in it with: pip install -e ."

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import _validation as check
 from ._sklearn import ConvergenceWarning, Estimator, NotFittedError, known_as, warn
-from ._training import Divergence, Schedule, coefficients, decision, new_state, solution, train
+from ._training import Divergence, Plan, coefficients, decision, new_state, solution, train
 from ._validation import Array, Rows
 from .core import sgd
 from .core.losses import Loss
@@ -54,6 +54,7 @@ class LinearSGD(Estimator):
     t_: float
     loss_curve_: list[float]
     n_features_in_: int
+    feature_names_in_: Array
 
     def _keep(self, arguments: Mapping[str, Any]) -> None:
         """Keep the arguments of __init__, its locals(), under their names and unchanged."""
@@ -115,10 +116,12 @@ class LinearSGD(Estimator):
             state.average_scale = state.averaged = 0
         elif state.average is None:
             state.average, state.average_bias = np.zeros_like(state.weights), np.zeros_like(state.bias)
-        if self.penalty in ("l1", "elasticnet") and state.received is None:
+        if self.penalty not in ("l1", "elasticnet"):
+            state.received, state.penalty_total = None, 0
+        elif state.received is None:
             state.received = np.zeros_like(state.weights)
         order = np.arange(rows.shape[0], dtype=np.uint32) if validation is None else validation[0]
-        schedule = Schedule(
+        plan = Plan(
             epochs=epochs or 1,
             tol=self.tol if epochs else None,
             n_iter_no_change=self.n_iter_no_change,
@@ -130,21 +133,24 @@ class LinearSGD(Estimator):
             score=None if validation is None else validation[1],
         )
         try:
-            history = train(loss, self._settings(rows), state, rows, targets, weights, order, schedule)
+            history = train(loss, self._settings(rows), state, rows, targets, weights, order, plan)
         except Divergence:
             if state is getattr(self, "_state", None):
                 for name in ("_state", "_published", "coef_", "intercept_"):
                     vars(self).pop(name, None)
             raise
-        except BaseException:  # interrupted between two slices: what has been learnt so far is a model
+        except BaseException:  # partial_fit interrupted between two slices: what has been learnt so far is a model
             if state is getattr(self, "_state", None):
                 sgd.settle(state, state.weights)
+                self.t_ = state.t
                 self._publish()
             raise
         self._state = state
         vars(self).update(fitted)
         self.n_iter_, self.t_, self.n_features_in_ = len(history.objectives), state.t, rows.shape[1]
-        self.loss_curve_ = history.objectives if epochs else [*getattr(self, "loss_curve_", []), *history.objectives]
+        if epochs or not hasattr(self, "loss_curve_"):
+            self.loss_curve_ = []
+        self.loss_curve_ += history.objectives
         self._publish()
         if history.clipped:
             warn(
@@ -240,7 +246,25 @@ class LinearSGD(Estimator):
         coef, intercept = self._coefficients()
         rows = check.check_rows(X)
         check.check_features(rows, coef.shape[1], type(self).__name__)
+        self._check_names(X)
         return decision(rows, coef, intercept)
+
+    def _check_names(self, X: Any) -> None:
+        """Columns in another order than those trained on would be scored in silence."""
+        names, known = check.feature_names(X), getattr(self, "feature_names_in_", None)
+        if names is not None and known is not None and not np.array_equal(names, known):
+            different = next((pair for pair in zip(names, known, strict=False) if pair[0] != pair[1]), None)
+            raise ValueError(
+                f"The feature names should match those that were passed during fit: {different} differ, for example"
+            )
+
+    def _name_features(self, X: Any) -> None:
+        """feature_names_in_, which exists only where X has names."""
+        names = check.feature_names(X)
+        if names is not None:
+            self.feature_names_in_ = names
+        else:
+            vars(self).pop("feature_names_in_", None)
 
     def _split(self, n: int, weights: Array | None, codes: Array | None = None) -> tuple[Array, Array]:
         """Row numbers to train on and to hold out, each class in its share where there are `codes`."""
@@ -359,6 +383,11 @@ class LinearSGD(Estimator):
         for name in sgd.STATE_FIELDS:
             setattr(state, name, header["state"].get(name, arrays.get(f"state.{name}")))
         vars(model).update(header["fitted"], t_=state.t)
+        size = state.bias.size * model.n_features_in_
+        if any(
+            array is not None and array.shape != (size,) for array in (state.weights, state.average, state.received)
+        ):
+            raise KeyError("arrays of the sizes that the header says")
         if "classes_" in arrays:
             classes = arrays["classes_"]
             vars(model)["classes_"] = classes.astype(object) if header["object_labels"] else classes

@@ -32,7 +32,9 @@ def known_as(cls: type) -> type:
 
 @cache
 def _joined(ours: type, theirs: type) -> type:
-    return type(ours.__name__, (ours, theirs), {"__module__": ours.__module__})
+    # Pickled as ours: theirs may not be loaded where it is read.
+    space = {"__module__": ours.__module__, "__reduce__": lambda self: (ours, self.args)}
+    return type(ours.__name__, (ours, theirs), space)
 
 
 def warn(message: str, category: type[Warning]) -> None:

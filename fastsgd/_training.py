@@ -22,7 +22,7 @@ class Divergence(ValueError):
 
 
 @dataclass
-class Schedule:
+class Plan:
     """How long to train, and in which order.
 
     `score`, if given, rates a state on held-out rows, higher being better, and decides when to stop.
@@ -107,24 +107,25 @@ def train(
     targets: Array,
     weights: Array | None,
     order: Array,
-    schedule: Schedule,
+    plan: Plan,
 ) -> History:
-    """Train `state` in place for at most `schedule.epochs` passes over the rows `order`.
+    """Train `state` in place for at most `plan.epochs` passes over the rows `order`.
 
     Raises
     ------
     Divergence
         If a score or a weight is not finite any more; the state is of no use then.
     """
+    check_state(state, rows, targets)
     history = History()
-    random = np.random.default_rng(schedule.seed)
+    random = np.random.default_rng(plan.seed)
     lay_out(state, rows.sparse)
     if weights is not None and not weights[order].all():
         order = order[weights[order] != 0]
     per_slice = slice_length(rows, state.bias.size, settings.batch_size)
     best, best_state, stale = -np.inf, None, 0
-    for epoch in range(schedule.epochs):
-        if schedule.shuffle:
+    for epoch in range(plan.epochs):
+        if plan.shuffle:
             sgd.shuffle(order, int(random.integers(2**63)))
         started = time.perf_counter()
         if epoch or state.t > 1 or state.sum_squares:  # else all weights are 0 yet
@@ -137,23 +138,25 @@ def train(
             )  # fmt: skip
             if totals.bad_row >= 0:
                 raise _divergence(f"the score of row {totals.bad_row} is not finite", epoch)
-        objective = (totals.loss + (0.0 if schedule.passive else totals.penalty)) / totals.weight
+        objective = (totals.loss + (0.0 if plan.passive else totals.penalty)) / totals.weight
+        if np.isnan(objective):
+            raise _divergence("the objective is not a number", epoch)
         history.objectives.append(objective)
         history.clipped += totals.clipped
-        merit = schedule.score(state) if schedule.score else -objective
-        if schedule.verbose:
+        merit = plan.score(state) if plan.score else -objective
+        if plan.verbose:
             seconds = time.perf_counter() - started
-            score = f"  validation score {merit:.4f}" if schedule.score else ""
+            score = f"  validation score {merit:.4f}" if plan.score else ""
             speed = order.size / seconds
             print(f"epoch {epoch + 1:3d}  objective {objective:.6f}{score}  {speed:,.0f} rows/s", flush=True)
         # scikit-learn's rules: a score has to reach best + tol, an objective to fall to best - tol.
-        improves = merit >= best + schedule.tol if schedule.tol is not None else True
+        improves = merit >= best + plan.tol if plan.tol is not None else True
         stale = 0 if improves else stale + 1
         if merit > best:
             best = merit
-            best_state = copy.deepcopy(state) if schedule.score else None
-        if stale >= schedule.n_iter_no_change:
-            if schedule.adaptive and settings.eta0 > 1e-6:
+            best_state = copy.deepcopy(state) if plan.score else None
+        if stale >= plan.n_iter_no_change:
+            if plan.adaptive and settings.eta0 > 1e-6:
                 settings.eta0, stale = settings.eta0 / 5, 0
             else:
                 history.converged = True
@@ -166,6 +169,22 @@ def train(
     if checks.first_nonfinite(np.ravel(coef, order="K")) >= 0 or not np.isfinite(intercept).all():
         raise _divergence("a weight is not finite", len(history.objectives) - 1)
     return history
+
+
+def check_state(state: sgd.State, rows: Rows, targets: Array) -> None:
+    """That the state fits the rows: the kernel trusts it, and its arrays may come from a file or from the caller."""
+    outputs, dtype = state.bias.size, rows.data.dtype
+    size = outputs * rows.shape[1]
+    likes = [array for array in (state.weights, state.average, state.received) if array is not None]
+    biases = [array for array in (state.bias, state.average_bias) if array is not None]
+    if (
+        any(array.shape != (size,) or array.dtype != dtype for array in likes)
+        or any(array.shape != (outputs,) or array.dtype != np.float64 for array in biases)
+        or (state.average is None) != (state.average_bias is None)
+        or targets.shape[1] not in (1, outputs)
+        or (targets.shape[1] == 1 < outputs and not targets.max() < outputs)
+    ):
+        raise ValueError("the model's state does not fit the data: fit the model again")
 
 
 def slice_length(rows: Rows, n_outputs: int, batch_size: int) -> int:

@@ -201,6 +201,14 @@ def _as_indices(array: Any, name: str) -> Array:
     return np.ascontiguousarray(array, native if native in (np.int32, np.int64) else np.int64)
 
 
+def feature_names(X: Any) -> Array | None:
+    """The columns of a DataFrame if all of them are named by text, else None."""
+    columns = getattr(X, "columns", None)
+    if columns is None or not len(columns) or not all(isinstance(name, str) for name in columns):
+        return None
+    return np.asarray(columns, dtype=object)
+
+
 def check_features(rows: Rows, expected: int, estimator: str) -> None:
     if rows.shape[1] != expected:
         raise ValueError(f"X has {rows.shape[1]} features, but {estimator} is expecting {expected} features as input.")

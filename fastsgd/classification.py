@@ -26,7 +26,8 @@ class SGDClassifier(LinearSGD):
 
     Minimises the weighted mean of a loss plus a penalty, one row (or `batch_size` rows) at a time. With more than two
     classes the losses of one score train one output per class against the rest, all in the same visit to a row;
-    'softmax', 'multiclass_hinge' and 'multiclass_perceptron' train the outputs jointly.
+    'softmax', 'multiclass_hinge' and 'multiclass_perceptron' train the outputs jointly. With two classes there is one
+    output, and these three are 'log_loss', 'hinge' and 'perceptron'.
 
     Parameters
     ----------
@@ -78,7 +79,8 @@ class SGDClassifier(LinearSGD):
     average : bool or int, default=False
         True: `coef_` is the mean of the iterates of all steps [2]_; an int: of the steps from that one on.
     batch_size : int, default=1
-        Rows scored at the same weights before one step with their mean gradient; n or more is full-batch descent.
+        Rows scored at the same weights before one step with their mean gradient; n or more is full-batch descent. A
+        batch takes `batch_size` x n_outputs x 8 bytes and cannot be interrupted.
     intercept_decay : float or 'auto', default='auto'
         Factor of the intercept's step. 'auto' is scikit-learn's choice, 0.01 on sparse and 1 on dense input; a number
         makes the two train the same model.
@@ -96,9 +98,11 @@ class SGDClassifier(LinearSGD):
     t_ : float
         Steps made, plus 1.
     loss_curve_ : list of float
-        Mean objective of each pass.
+        Mean objective of each pass; without the penalty for 'pa1' and 'pa2'.
     n_features_in_ : int
         Columns of X.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Their names, only if X was a DataFrame with names of text; checked by the other methods.
 
     Notes
     -----
@@ -107,11 +111,15 @@ class SGDClassifier(LinearSGD):
     - l1 reaches every weight once more at the end of a call, so that rare features are as shrunk as frequent ones, and
       on dense rows, as on sparse ones, only a row's non-zero features while training goes on;
     - the average with l1 is that of the truncated iterates;
+    - the l1 account runs on over calls of `partial_fit`, as if they were one;
     - rows of weight 0 are left out altogether, and the objective that decides when to stop is the weighted one;
     - ||W||^2 in that objective is that of all weights, on sparse input too;
     - one-versus-rest outputs share the row order, the epochs and, in 'adaptive', the step size; a class weight counts
       for its rows in all K outputs, not only in the class's own;
     - `early_stopping` keeps the best weights, not the last.
+
+    A `random_state` gives another row order and validation split than there. While an estimator trains, no other
+    thread may use it.
 
     'pa1' and 'pa2' work with every loss; the derivation in [1]_ is for 'hinge' and 'epsilon_insensitive'.
 
@@ -217,9 +225,9 @@ class SGDClassifier(LinearSGD):
         state = self._starting_state(rows, outputs, coef_init, intercept_init)
         validation = self._hold_out(rows, codes, weights) if self.early_stopping else None
         loss = self._loss_of(len(classes))
-        return self._fit(
-            rows, targets, weights, state, loss, epochs=self.max_iter, validation=validation, classes_=classes
-        )
+        self._fit(rows, targets, weights, state, loss, epochs=self.max_iter, validation=validation, classes_=classes)
+        self._name_features(X)
+        return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Make one pass over a chunk of the data, going on from the present state.
@@ -267,8 +275,12 @@ class SGDClassifier(LinearSGD):
             state = self._new_state(outputs, rows.shape[1], rows.data.dtype, rows.sparse)
         else:
             check.check_features(rows, self.n_features_in_, type(self).__name__)
+            self._check_names(X)
             state = self._state_now()
-        return self._fit(rows, targets, weights, state, self._loss_of(len(known)), epochs=None, classes_=known)
+        self._fit(rows, targets, weights, state, self._loss_of(len(known)), epochs=None, classes_=known)
+        if first:
+            self._name_features(X)
+        return self
 
     def _known_classes(self, classes: Any) -> Array:
         if not hasattr(self, "classes_"):

@@ -35,7 +35,7 @@ early_stopping, validation_fraction, n_iter_no_change, warm_start, average, batc
     ----------
     coef_ : ndarray of shape (n_features,)
     intercept_ : ndarray of shape (1,)
-    n_iter_, t_, loss_curve_, n_features_in_
+    n_iter_, t_, loss_curve_, n_features_in_, feature_names_in_
         As for `SGDClassifier`.
 
     Notes
@@ -113,7 +113,9 @@ early_stopping, validation_fraction, n_iter_no_change, warm_start, average, batc
         state = self._starting_state(rows, 1, coef_init, intercept_init)
         validation = self._hold_out(rows, targets, weights) if self.early_stopping else None
         loss = get_loss(self.loss, epsilon=self.epsilon)
-        return self._fit(rows, targets, weights, state, loss, epochs=self.max_iter, validation=validation)
+        self._fit(rows, targets, weights, state, loss, epochs=self.max_iter, validation=validation)
+        self._name_features(X)
+        return self
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Make one pass over a chunk of the data, going on from the present state.
@@ -142,9 +144,13 @@ early_stopping, validation_fraction, n_iter_no_change, warm_start, average, batc
             state = self._new_state(1, rows.shape[1], rows.data.dtype, rows.sparse)
         else:
             check.check_features(rows, self.n_features_in_, type(self).__name__)
+            self._check_names(X)
             state = self._state_now()
         loss = get_loss(self.loss, epsilon=self.epsilon)
-        return self._fit(rows, targets, weights, state, loss, epochs=None)
+        self._fit(rows, targets, weights, state, loss, epochs=None)
+        if first:
+            self._name_features(X)
+        return self
 
     def predict(self, X: Any) -> Array:
         """W x + b.

@@ -43,6 +43,7 @@ cdef extern from "simd.h" nogil:
 
 cdef enum:
     SHORT_ROW = 64      # columns below which a call to the vector kernels costs more than it saves,
+    LONGEST_PREFETCH = 1024
     LONG_ROW = 256      # and for the norm, whose inlined loop has vectors too
 
 
@@ -143,6 +144,8 @@ cdef inline void count_change(double old, double new, Py_ssize_t at, floating* a
 
 cdef inline void row_prefetch(const floating* x, const index_t* columns, Py_ssize_t start,
                               Py_ssize_t nnz) noexcept nogil:
+    # Of a long row the hardware fetches the rest, and the weights should stay in the cache.
+    nnz = min(nnz, LONGEST_PREFETCH)
     fastsgd_prefetch(x + start, nnz * sizeof(floating))
     if index_t is not dense_t:
         fastsgd_prefetch(columns + start, nnz * sizeof(index_t))

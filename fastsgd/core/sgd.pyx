@@ -398,7 +398,7 @@ cdef inline bint plan_move(Job* job, const double* g, double eta, double keep, P
     for k in range(K):
         c = -eta * g[k]
         moves |= c != 0
-        if job.followed:
+        if job.followed and c != 0:
             job.sum_squares += c * (2 * keep * (job.z[k] - job.bias[k]) + c * job.norm)
         if job.fit_intercept:
             job.bias[k] += c * job.intercept_decay
@@ -431,12 +431,13 @@ def settle(State state, floating[::1] weights):
 
 
 def measure(State state, const floating[::1] weights):
-    """Set ||W||^2 and ||W||_1 of the state."""
+    """Set ||W||^2 and, under l1, ||W||_1 of the state; `weights` are the state's, to tell their type."""
     cdef Py_ssize_t i
     cdef double squares = 0.0, total = 0.0
+    cdef bint has_l1 = state.received is not None
     with nogil:
         dots(&weights[0], &weights[0], weights.shape[0], 1, &squares)
-        if state.received is not None:
+        if has_l1:
             for i in range(weights.shape[0]):
                 total += fabs(weights[i])
     state.sum_squares = squares * state.scale * state.scale

@@ -1,4 +1,5 @@
-/* Dense rows: dot products and updates with the widest vectors of the CPU, chosen at run time.
+/* Kernels with the widest vectors of the CPU, chosen at run time: rows dense or, for K outputs, CSR;
+ * checks of arrays; and prefetching.
  *
  * Sums run in LANES explicit lanes, RUN products at a time and from there on in double, and are added
  * up in one fixed order; the build forbids contraction. So every clone returns the same bits.

@@ -1,0 +1,71 @@
+"""The state that training carries on: switched off, tampered with, named columns, errors between processes."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from small_data import Y3, T, X, Y, classifier, regressor
+
+import fastsgd
+from fastsgd.io import load_archive, save_archive
+
+
+@pytest.mark.parametrize("then", [{"penalty": None}, {"penalty": "l2"}, {"average": False}])
+def test_what_is_switched_off_leaves_no_trace(then):
+    """Training goes on as from the coefficients alone, with the step number reached."""
+    shared = {"shuffle": False, "learning_rate": "constant", "alpha": 0.01, "average": False}
+    first = {"average": True, "penalty": "l2"} if "average" in then else {"penalty": "l1"}
+    model = classifier(**{**shared, **first}).partial_fit(X, Y, classes=[0, 1])
+    plain = classifier(**{**shared, **first, **then})
+    start = model._state.weights.copy(), model._state.bias.copy()
+    plain.set_params(max_iter=1).fit(X, Y, coef_init=start[0], intercept_init=start[1])
+    model.set_params(**then).partial_fit(X, Y)
+    np.testing.assert_array_equal(model.coef_, plain.coef_)
+    np.testing.assert_array_equal(model.intercept_, plain.intercept_)
+
+
+@pytest.mark.parametrize("name", ["weights", "average", "received"])
+def test_model_file_whose_arrays_do_not_fit_is_refused(name, tmp_path):
+    path = tmp_path / "model.npz"
+    model = classifier(penalty="l1", average=True).fit(sp.csr_array(X), Y3)
+    header, arrays = model.to_archive()
+    arrays[f"state.{name}"] = arrays[f"state.{name}"][:-1]
+    save_archive(path, header, arrays)
+    with pytest.raises(ValueError, match="holds no model of this version"):
+        fastsgd.load(path)
+    assert load_archive(path)
+
+
+def test_state_that_does_not_fit_never_reaches_the_kernel():
+    model = classifier().fit(sp.csr_array(X), Y3)
+    model.classes_ = np.arange(100)
+    with pytest.raises(ValueError, match="state does not fit"):
+        model.partial_fit(sp.csr_array(X), np.arange(len(X)) % 100)
+    model = classifier("softmax").fit(X, Y3)
+    model._state.weights = model._state.weights[:-1]
+    with pytest.raises(ValueError, match="state does not fit"):
+        model.partial_fit(X, Y3)
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_names_of_columns(make):
+    frame = pd.DataFrame(X, columns=list("abcdef"))
+    model = make().fit(frame, Y if make is classifier else T)
+    assert list(model.feature_names_in_) == list("abcdef")
+    np.testing.assert_array_equal(model.predict(frame), model.predict(X))
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.predict(frame[list("bacdef")])
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.partial_fit(frame[list("bacdef")], Y)
+    model.fit(X, Y if make is classifier else T)
+    assert not hasattr(model, "feature_names_in_")
+
+
+def test_errors_travel_between_processes():
+    with pytest.raises(fastsgd.NotFittedError) as caught:
+        classifier().predict(X)
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert isinstance(again, fastsgd.NotFittedError)
+    assert again.args == caught.value.args
