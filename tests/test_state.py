@@ -44,7 +44,7 @@ def test_state_that_does_not_fit_never_reaches_the_kernel():
     with pytest.raises(ValueError, match="state does not fit"):
         model.partial_fit(sp.csr_array(X), np.arange(len(X)) % 100)
     model = classifier("softmax").fit(X, Y3)
-    model._state.weights = model._state.weights[:-1]
+    model._state.weights = model._state.weights[:-3]
     with pytest.raises(ValueError, match="state does not fit"):
         model.partial_fit(X, Y3)
 
