@@ -48,9 +48,10 @@ def rcv1_like(size: str = "full", dtype: Any = np.float32, seed: int = 0) -> tup
 
 def shared(name: str, folder: str | None = None) -> tuple[Any, np.ndarray, Any, np.ndarray] | None:
     """A real data set through `load.py` of the data folder (FASTSGD_DATA), or None where there is no such folder."""
-    path = Path(folder or os.environ.get("FASTSGD_DATA", Path(__file__).parents[2] / "shared" / "data")) / "load.py"
-    if not path.exists():
+    folder = folder or os.environ.get("FASTSGD_DATA")
+    if not folder:
         return None
+    path = Path(folder) / "load.py"
     spec = importlib.util.spec_from_file_location("load", path)
     module: Any = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
     spec.loader.exec_module(module)  # type: ignore[union-attr]

@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from common import PENALTIES, REAL, assert_close, make_data
+from sklearn import exceptions, linear_model
 
 import fastsgd
-
-linear_model = pytest.importorskip("sklearn.linear_model")
-exceptions = pytest.importorskip("sklearn.exceptions")
 
 SIGN = ("hinge", "log_loss", "modified_huber", "squared_hinge", "perceptron")
 SCHEDULES = ("constant", "optimal", "invscaling", "adaptive")

@@ -51,7 +51,8 @@ def test_csr_pickles():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("index", [np.int32, np.int64])
 def test_csr_to_scipy(dtype, index):
-    sparse = pytest.importorskip("scipy.sparse")
+    from scipy import sparse
+
     X = csr(dtype, index)
     Z = X.to_scipy()
     assert isinstance(Z, sparse.csr_array)
@@ -67,16 +68,6 @@ def test_csr_without_scipy(monkeypatch):
 
 
 # svmlight files
-
-
-@pytest.fixture
-def load(tmp_path):
-    def load(text, **kwargs):
-        path = tmp_path / "rows.svm"
-        path.write_bytes(text)
-        return load_svmlight(path, **kwargs)
-
-    return load
 
 
 def dense(X):

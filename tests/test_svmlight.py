@@ -54,16 +54,6 @@ def parsed(text, dtype=np.float64):
     return as_rows(chunk.labels, chunk.lengths, chunk.ids, chunk.values)
 
 
-@pytest.fixture
-def load(tmp_path):
-    def load(text, **kwargs):
-        path = tmp_path / "rows.svm"
-        path.write_bytes(text)
-        return load_svmlight(path, **kwargs)
-
-    return load
-
-
 # What a line may look like
 
 
