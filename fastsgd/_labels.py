@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import Array, check_weights
+from ._validation import PIECE, Array, check_weights
 
 SMALL_RANGE = 1 << 16
 
@@ -16,12 +16,19 @@ def encode(labels: Array) -> tuple[Array, Array]:
     if labels.dtype.kind in "iubf" and labels.size:
         low, high = int(labels.min()), int(labels.max())
         if high - low < SMALL_RANGE and max(abs(low), abs(high)) < 2**53:
-            # Whole numbers of a small range, by counting: ten times as fast as sorting.
-            offsets = labels.astype(np.int64) - low
-            present = np.bincount(offsets) > 0
-            return (np.flatnonzero(present) + low).astype(labels.dtype), (np.cumsum(present) - 1)[offsets]
-    classes, codes = np.unique(labels, return_inverse=True)
-    return classes, codes.reshape(-1)
+            # Whole numbers of a small range, by counting: ten times as fast as sorting, and in little memory.
+            codes: Array = np.empty(labels.size, np.uint16)
+            for first in range(0, labels.size, PIECE):
+                codes[first : first + PIECE] = labels[first : first + PIECE].astype(np.int64) - low
+            present = np.zeros(high - low + 1, bool)
+            for first in range(0, labels.size, PIECE):
+                present[codes[first : first + PIECE]] = True
+            numbers = (np.cumsum(present) - 1).astype(np.uint16)
+            for first in range(0, labels.size, PIECE):
+                codes[first : first + PIECE] = numbers[codes[first : first + PIECE]]
+            return (np.flatnonzero(present) + low).astype(labels.dtype), codes
+    classes, inverse = np.unique(labels, return_inverse=True)
+    return classes, inverse.reshape(-1)
 
 
 def encode_known(labels: Array, classes: Array) -> Array:

@@ -9,7 +9,19 @@ import numpy as np
 
 from . import _validation as check
 from ._sklearn import ConvergenceWarning, Estimator, NotFittedError, known_as, warn
-from ._training import Divergence, Plan, coefficients, decision, new_state, solution, train
+from ._training import (
+    BLOCKS,
+    Divergence,
+    Plan,
+    Progress,
+    Stored,
+    coefficients,
+    decision,
+    finish,
+    new_state,
+    solution,
+    train,
+)
 from ._validation import Array, Rows
 from .core import sgd
 from .core.losses import Loss
@@ -33,7 +45,7 @@ class LinearSGD(Estimator):
     fit_intercept: bool
     max_iter: int
     tol: float | None
-    shuffle: bool
+    shuffle: bool | str
     verbose: int
     epsilon: float
     random_state: Any
@@ -54,6 +66,7 @@ class LinearSGD(Estimator):
     t_: float
     loss_curve_: list[float]
     n_features_in_: int
+    _state: sgd.State
     feature_names_in_: Array
 
     def _keep(self, arguments: Mapping[str, Any]) -> None:
@@ -65,8 +78,10 @@ class LinearSGD(Estimator):
     def _check_parameters(self) -> None:
         check.check_choice(self, "penalty", ("l2", "l1", "elasticnet", None))
         check.check_choice(self, "learning_rate", SCHEDULES)
-        for name in ("fit_intercept", "shuffle", "early_stopping", "warm_start"):
+        for name in ("fit_intercept", "early_stopping", "warm_start"):
             check.check_flag(self, name)
+        if not (isinstance(self.shuffle, str) and self.shuffle == BLOCKS):
+            check.check_flag(self, "shuffle", f"True, False or {BLOCKS!r}")
         check.check_number(self, "alpha", 0)
         check.check_number(self, "l1_ratio", 0, 1, none=self.penalty != "elasticnet")
         check.check_number(self, "max_iter", 1, integer=True)
@@ -108,9 +123,12 @@ class LinearSGD(Estimator):
 
     def _fit(
         self, rows: Rows, targets: Array, weights: Array | None, state: sgd.State, loss: Loss, *, epochs: int | None,
-        validation: tuple[Array, Any] | None = None, **fitted: Any,
+        validation: tuple[Array, Any] | None = None, fitted: dict[str, Any],
     ) -> Self:  # fmt: skip
-        """Train `state` on the rows; epochs=None is one pass of partial_fit, without a criterion to stop by."""
+        """Train `state` on the rows and become its model, with the attributes `fitted` besides.
+
+        epochs=None is one pass of partial_fit, without a criterion to stop by.
+        """
         if not self.average:
             state.average = state.average_bias = None
             state.average_scale = state.averaged = 0
@@ -121,44 +139,42 @@ class LinearSGD(Estimator):
         elif state.received is None:
             state.received = np.zeros_like(state.weights)
         order = np.arange(rows.shape[0], dtype=np.uint32) if validation is None else validation[0]
+        source = Stored(
+            rows, targets, weights, order, self.shuffle if self.shuffle == BLOCKS else bool(self.shuffle),
+            _seed(self.random_state),
+        )  # fmt: skip
         plan = Plan(
             epochs=epochs or 1,
             tol=self.tol if epochs else None,
             n_iter_no_change=self.n_iter_no_change,
-            shuffle=bool(self.shuffle),
-            seed=_seed(self.random_state),
             adaptive=self.learning_rate == "adaptive",
             passive=self.learning_rate in ("pa1", "pa2"),
             verbose=self.verbose,
             score=None if validation is None else validation[1],
         )
+        progress = Progress()
+        goes_on = state is getattr(self, "_state", None)
+        started = state.t
         try:
-            history = train(loss, self._settings(rows), state, rows, targets, weights, order, plan)
+            train(loss, self._settings(rows), state, source, plan, progress)
         except Divergence:
-            if state is getattr(self, "_state", None):
+            if goes_on:
                 for name in ("_state", "_published", "coef_", "intercept_"):
                     vars(self).pop(name, None)
             raise
-        except BaseException:  # partial_fit interrupted between two slices: what has been learnt so far is a model
-            if state is getattr(self, "_state", None):
-                sgd.settle(state, state.weights)
-                self.t_ = state.t
-                self._publish()
+        except BaseException:  # interrupted: what has been learnt so far is a model
+            if goes_on or state.t > started:
+                finish(state, progress)
+                self._take(state, progress, rows.shape[1], bool(epochs), fitted)
             raise
-        self._state = state
-        vars(self).update(fitted)
-        self.n_iter_, self.t_, self.n_features_in_ = len(history.objectives), state.t, rows.shape[1]
-        if epochs or not hasattr(self, "loss_curve_"):
-            self.loss_curve_ = []
-        self.loss_curve_ += history.objectives
-        self._publish()
-        if history.clipped:
+        self._take(state, progress, rows.shape[1], bool(epochs), fitted)
+        if progress.clipped:
             warn(
-                f"{history.clipped} derivatives exceeded 1e12 and were cut off: training diverges. Scale the features "
+                f"{progress.clipped} derivatives exceeded 1e12 and were cut off: training diverges. Scale the features "
                 "(to zero mean and unit variance, or rows to unit length) or lower eta0.",
                 ConvergenceWarning,
             )
-        elif epochs and self.tol is not None and not history.converged:
+        elif epochs and self.tol is not None and not progress.converged:
             warn(
                 "Maximum number of iteration reached before convergence. Consider increasing max_iter to improve the "
                 "fit, or tol=None for a fixed number of epochs.",
@@ -166,12 +182,27 @@ class LinearSGD(Estimator):
             )
         return self
 
+    def _take(self, state: sgd.State, progress: Progress, features: int, fresh: bool, fitted: dict[str, Any]) -> None:
+        """Become the model that the state is of, all at once: a second Ctrl-C finds all of it or nothing."""
+        curve = [] if fresh else getattr(self, "loss_curve_", [])
+        vars(self).update(
+            **fitted, **self._published_by(state), _state=state, t_=state.t, n_features_in_=features,
+            n_iter_=progress.epoch, loss_curve_=curve + progress.objectives,
+        )  # fmt: skip
+        if vars(self).get("feature_names_in_", ()) is None:  # they exist only where X has names
+            del self.feature_names_in_
+
     def _publish(self) -> None:
-        coef, intercept = solution(self._state)
-        self.coef_, self.intercept_ = self._shape_coef(coef), intercept
+        vars(self).update(self._published_by(self._state))
+
+    def _published_by(self, state: sgd.State) -> dict[str, Any]:
+        """`coef_` and `intercept_`, and what tells later whether they were replaced."""
+        flat, intercept = solution(state)
+        coef = self._shape_coef(flat)
         # Changes made in place have to be seen; of coefficients that are the state's own memory they are.
-        copy = None if np.may_share_memory(coef, self._state.weights) else coef.copy()
-        self._published = (self.coef_, self.intercept_, copy, intercept.copy())
+        copy = None if np.may_share_memory(flat, state.weights) else flat.copy()
+        published = (coef, intercept, copy, intercept.copy())
+        return {"coef_": coef, "intercept_": intercept, "_published": published}
 
     def _shape_coef(self, coef: Array) -> Array:
         return coef
@@ -257,14 +288,6 @@ class LinearSGD(Estimator):
             raise ValueError(
                 f"The feature names should match those that were passed during fit: {different} differ, for example"
             )
-
-    def _name_features(self, X: Any) -> None:
-        """feature_names_in_, which exists only where X has names."""
-        names = check.feature_names(X)
-        if names is not None:
-            self.feature_names_in_ = names
-        else:
-            vars(self).pop("feature_names_in_", None)
 
     def _split(self, n: int, weights: Array | None, codes: Array | None = None) -> tuple[Array, Array]:
         """Row numbers to train on and to hold out, each class in its share where there are `codes`."""

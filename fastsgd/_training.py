@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -16,6 +17,11 @@ from .core.losses import Loss
 # Work between two looks at Python's signals: about a hundredth of a second.
 NONZEROS_PER_SLICE = 1_000_000
 
+# shuffle="blocks": what a disk reads in one go, and how many of these are mixed, which stay in memory meanwhile.
+BLOCKS = "blocks"
+BLOCK_BYTES = 1 << 20
+WINDOW = 64
+
 
 class Divergence(ValueError):
     """The weights grew beyond what floating point holds."""
@@ -23,29 +29,108 @@ class Divergence(ValueError):
 
 @dataclass
 class Plan:
-    """How long to train, and in which order.
+    """How long to train.
 
-    `score`, if given, rates a state on held-out rows, higher being better, and decides when to stop.
+    `score`, if given, rates a state on held-out rows, higher being better, and decides when to stop. `watch` is called
+    after every slice, when state and progress are those of one moment, with the rows of the epoch if they are known.
     """
 
     epochs: int
     tol: float | None
     n_iter_no_change: int
-    shuffle: bool
-    seed: int
     adaptive: bool = False
     passive: bool = False
     verbose: int = 0
     score: Callable[[sgd.State], float] | None = None
+    watch: Callable[[sgd.State, sgd.Settings, Progress, int | None], None] | None = None
 
 
 @dataclass
-class History:
-    """What happened: the objective of each epoch, whether the criterion was met, derivatives clipped."""
+class Progress:
+    """Where training stands: with the state and eta0, all that it takes to go on as if it had never stopped.
 
+    `position` is the number of rows visited since the last whole epoch, and `totals` are theirs.
+    """
+
+    position: int = 0
+    totals: sgd.Totals = field(default_factory=sgd.Totals)
     objectives: list[float] = field(default_factory=list)
-    converged: bool = False
+    best: float = -np.inf
+    best_state: sgd.State | None = None
+    stale: int = 0
     clipped: int = 0
+    converged: bool = False
+
+    @property
+    def epoch(self) -> int:
+        """Whole epochs so far."""
+        return len(self.objectives)
+
+
+class Piece(NamedTuple):
+    """Rows to visit in one go, in the order `order`."""
+
+    rows: Rows
+    targets: Array
+    weights: Array | None
+    order: Array
+
+
+class Source(Protocol):
+    """Where the rows of an epoch come from: always the same pieces. Epochs are asked for in rising order."""
+
+    @property
+    def rows_per_epoch(self) -> int | None: ...
+
+    def epoch(self, number: int) -> Iterable[Piece]: ...
+
+
+@dataclass
+class Stored:
+    """All the rows, in memory or mapped from a file. `order` are the row numbers to visit, rising; it is overwritten.
+
+    Shuffled by blocks, neighbouring rows stay together: blocks come in random order, WINDOW of them at a time, and rows
+    in random order within these. That is what a disk can read.
+    """
+
+    rows: Rows
+    targets: Array
+    weights: Array | None
+    order: Array
+    shuffle: bool | str
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.weights is not None and not self.weights[self.order].all():
+            self.order = self.order[self.weights[self.order] != 0]
+        self._random, self._drawn = np.random.default_rng(self.seed), 0
+
+    @property
+    def rows_per_epoch(self) -> int:
+        return int(self.order.size)
+
+    def epoch(self, number: int) -> Iterator[Piece]:
+        for order in self._orders(number):
+            yield Piece(self.rows, self.targets, self.weights, order)
+
+    def _orders(self, number: int) -> Iterator[Array]:
+        if self.shuffle == BLOCKS:
+            return self._windows(np.random.default_rng((self.seed, number)))
+        # Each epoch shuffles the order of the one before.
+        for _ in range(self._drawn, number + 1 if self.shuffle else 0):
+            sgd.shuffle(self.order, int(self._random.integers(2**63)))
+        self._drawn = number + 1
+        return iter([self.order])
+
+    def _windows(self, random: np.random.Generator) -> Iterator[Array]:
+        rows = self.rows
+        per_row = rows.nnz / rows.shape[0] * (rows.data.itemsize + (rows.indices.itemsize if rows.sparse else 0))
+        per_block = max(1, int(BLOCK_BYTES / max(per_row, 1)))
+        starts = random.permutation(np.arange(0, self.order.size, per_block))
+        for first in range(0, starts.size, WINDOW):
+            order = np.concatenate([self.order[s : s + per_block] for s in starts[first : first + WINDOW]])
+            sgd.shuffle(order, int(random.integers(2**63)))
+            yield order
 
 
 def new_state(n_outputs: int, n_features: int, dtype: np.dtype, feature_major: bool) -> sgd.State:
@@ -88,87 +173,104 @@ def solution(state: sgd.State) -> tuple[Array, Array]:
 def decision(rows: Rows, coef: Array, intercept: Array, order: Array | None = None) -> Array:
     """Scores W x + b, (n, K) of the rows' dtype; only of the rows `order` if given."""
     dtype = rows.data.dtype
-    if not rows.sparse and order is None:
-        with np.errstate(over="ignore", invalid="ignore"):
-            scores: Array = rows.data.reshape(rows.shape) @ coef.T.astype(dtype, copy=False)
-            scores += intercept.astype(dtype, copy=False)
-        return scores
     out = np.empty((rows.shape[0] if order is None else order.size, intercept.size), dtype)
     flat = np.ascontiguousarray(coef.T if rows.sparse else coef, dtype).reshape(-1)
-    sgd.scores(rows.data, rows.indices, rows.indptr, order, flat, intercept.astype(np.float64), out)
+    bias = intercept.astype(np.float64)
+    step = 16 * slice_length(rows, intercept.size, 1)  # matmul is that much faster, and wants large pieces
+    for first in range(0, len(out), step):
+        part = slice(first, first + step)
+        if order is not None:
+            sgd.scores(rows.data, rows.indices, rows.indptr, order[part], flat, bias, out[part])
+        elif rows.indptr is not None:
+            sgd.scores(rows.data, rows.indices, rows.indptr[first : first + step + 1], None, flat, bias, out[part])
+        else:
+            with np.errstate(over="ignore", invalid="ignore"):
+                np.matmul(rows.data.reshape(rows.shape)[part], flat.reshape(coef.shape).T, out=out[part])
+                out[part] += intercept.astype(dtype, copy=False)
     return out
 
 
-def train(
-    loss: Loss,
-    settings: sgd.Settings,
-    state: sgd.State,
-    rows: Rows,
-    targets: Array,
-    weights: Array | None,
-    order: Array,
-    plan: Plan,
-) -> History:
-    """Train `state` in place for at most `plan.epochs` passes over the rows `order`.
+def train(loss: Loss, settings: sgd.Settings, state: sgd.State, source: Source, plan: Plan, progress: Progress) -> None:
+    """Train `state` in place until `plan.epochs` passes are made or the criterion is met, going on from `progress`.
+
+    Stopped by an exception, `state` is that of some step, and `finish` makes a model of it.
 
     Raises
     ------
     Divergence
         If a score or a weight is not finite any more; the state is of no use then.
     """
-    check_state(state, rows, targets)
-    history = History()
-    random = np.random.default_rng(plan.seed)
-    lay_out(state, rows.sparse)
-    if weights is not None and not weights[order].all():
-        order = order[weights[order] != 0]
-    per_slice = slice_length(rows, state.bias.size, settings.batch_size)
-    best, best_state, stale = -np.inf, None, 0
-    for epoch in range(plan.epochs):
-        if plan.shuffle:
-            sgd.shuffle(order, int(random.integers(2**63)))
-        started = time.perf_counter()
-        if epoch or state.t > 1 or state.sum_squares:  # else all weights are 0 yet
-            sgd.measure(state, state.weights)
-        totals = sgd.Totals()
-        for first in range(0, order.size, per_slice):
-            sgd.train(
-                loss, settings, state, rows.data, rows.indices, rows.indptr, targets, weights,
-                order[first : first + per_slice], totals,
-            )  # fmt: skip
-            if totals.bad_row >= 0:
-                raise _divergence(f"the score of row {totals.bad_row} is not finite", epoch)
+    while progress.epoch < plan.epochs and not progress.converged:
+        started, before = time.perf_counter(), progress.position
+        _visit(loss, settings, state, source, plan, progress)
+        totals = progress.totals
         objective = (totals.loss + (0.0 if plan.passive else totals.penalty)) / totals.weight
         if np.isnan(objective):
-            raise _divergence("the objective is not a number", epoch)
-        history.objectives.append(objective)
-        history.clipped += totals.clipped
+            raise _divergence("the objective is not a number", progress.epoch)
         merit = plan.score(state) if plan.score else -objective
         if plan.verbose:
             seconds = time.perf_counter() - started
             score = f"  validation score {merit:.4f}" if plan.score else ""
-            speed = order.size / seconds
-            print(f"epoch {epoch + 1:3d}  objective {objective:.6f}{score}  {speed:,.0f} rows/s", flush=True)
-        # scikit-learn's rules: a score has to reach best + tol, an objective to fall to best - tol.
-        improves = merit >= best + plan.tol if plan.tol is not None else True
-        stale = 0 if improves else stale + 1
-        if merit > best:
-            best = merit
-            best_state = copy.deepcopy(state) if plan.score else None
-        if stale >= plan.n_iter_no_change:
-            if plan.adaptive and settings.eta0 > 1e-6:
-                settings.eta0, stale = settings.eta0 / 5, 0
-            else:
-                history.converged = True
-                break
-    if best_state is not None:
-        restore(state, best_state)
-    sgd.settle(state, state.weights)
+            speed = (progress.position - before) / seconds
+            print(f"epoch {progress.epoch + 1:3d}  objective {objective:.6f}{score}  {speed:,.0f} rows/s", flush=True)
+        _close_epoch(settings, state, plan, progress, objective, merit)
+    finish(state, progress)
     with np.errstate(over="ignore", invalid="ignore"):
         coef, intercept = solution(state)
     if checks.first_nonfinite(np.ravel(coef, order="K")) >= 0 or not np.isfinite(intercept).all():
-        raise _divergence("a weight is not finite", len(history.objectives) - 1)
-    return history
+        raise _divergence("a weight is not finite", progress.epoch - 1)
+
+
+def _visit(
+    loss: Loss, settings: sgd.Settings, state: sgd.State, source: Source, plan: Plan, progress: Progress
+) -> None:
+    """The rest of an epoch, slice by slice."""
+    done, known, per_slice = 0, None, 1
+    if not progress.position and (progress.epoch or state.t > 1 or state.sum_squares):  # else all weights are 0 yet
+        sgd.measure(state, state.weights)
+    for rows, targets, weights, order in source.epoch(progress.epoch):
+        if rows is not known:
+            check_state(state, rows, targets)
+            lay_out(state, rows.sparse)
+            per_slice, known = slice_length(rows, state.bias.size, settings.batch_size), rows
+        for first in range(max(0, progress.position - done), order.size, per_slice):
+            part = order[first : first + per_slice]
+            sgd.train(
+                loss, settings, state, rows.data, rows.indices, rows.indptr, targets, weights, part, progress.totals
+            )
+            progress.position += part.size
+            if progress.totals.bad_row >= 0:
+                raise _divergence(f"the score of row {progress.totals.bad_row} is not finite", progress.epoch)
+            if plan.watch:
+                plan.watch(state, settings, progress, source.rows_per_epoch)
+        done += order.size
+
+
+def _close_epoch(
+    settings: sgd.Settings, state: sgd.State, plan: Plan, progress: Progress, objective: float, merit: float
+) -> None:
+    """Whether to go on. As in scikit-learn a score has to reach best + tol, an objective to fall to best - tol."""
+    improves = merit >= progress.best + plan.tol if plan.tol is not None else True
+    stale = 0 if improves else progress.stale + 1
+    if merit > progress.best:
+        progress.best = merit
+        progress.best_state = copy.deepcopy(state) if plan.score else None
+    if stale >= plan.n_iter_no_change:
+        if plan.adaptive and settings.eta0 > 1e-6:
+            settings.eta0, stale = settings.eta0 / 5, 0
+        else:
+            progress.converged = True
+    progress.stale = stale
+    progress.clipped += progress.totals.clipped
+    progress.totals, progress.position = sgd.Totals(), 0
+    progress.objectives.append(objective)
+
+
+def finish(state: sgd.State, progress: Progress) -> None:
+    """Make the state that of a model: the best one if there was a score, every weight with its scale and penalty."""
+    if progress.best_state is not None:
+        restore(state, progress.best_state)
+    sgd.settle(state, state.weights)
 
 
 def check_state(state: sgd.State, rows: Rows, targets: Array) -> None:

@@ -7,6 +7,7 @@ cannot read them as they are (another dtype, byte order or memory layout).
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
@@ -22,6 +23,7 @@ Array = NDArray[Any]
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 LARGEST_ROW_NUMBER = np.iinfo(np.uint32).max
+PIECE = 1 << 22  # values between two looks at Python's signals; from memory that takes milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ def check_rows(X: Any, *, dtype: Any = None) -> Rows:
             X = X.tocsr()
         rows = _check_csr(X.data, X.indices, X.indptr, X.shape, dtype)
     else:
-        dense = np.ascontiguousarray(_as_floats(_as_matrix(X), dtype, "X"))
+        dense = _as_floats(_as_matrix(X), dtype, "X")
         rows = Rows(dense.reshape(-1), np.empty(0, np.uint8), None, dense.shape)
     n, d = rows.shape
     for count, what in ((n, "sample(s)"), (d, "feature(s)")):
@@ -75,7 +77,7 @@ def check_rows(X: Any, *, dtype: Any = None) -> Rows:
             raise ValueError(f"Found array with 0 {what} (shape={rows.shape}) while a minimum of 1 is required.")
     if n > LARGEST_ROW_NUMBER:
         raise ValueError(f"X has {n} rows; at most {LARGEST_ROW_NUMBER} can be trained on at once: use partial_fit")
-    bad = checks.first_nonfinite(rows.data[: rows.nnz])
+    bad = _first(checks.first_nonfinite, rows.data[: rows.nnz])
     if bad >= 0:
         row = bad // d if rows.indptr is None else int(np.searchsorted(rows.indptr, bad, side="right")) - 1
         column = bad % d if rows.indptr is None else int(rows.indices[bad])
@@ -115,7 +117,7 @@ def _as_matrix(X: Any) -> Array:
 
 
 def _as_floats(array: Array, dtype: Any, name: str) -> Array:
-    """The array in native float32 or float64, itself if it is that already."""
+    """The array in native float32 or float64, C-contiguous, itself if it is that already."""
     kind = array.dtype.kind
     if kind == "c":
         raise ValueError(f"Complex data not supported: {name} has dtype {array.dtype}")
@@ -129,10 +131,10 @@ def _as_floats(array: Array, dtype: Any, name: str) -> Array:
         dtype = native if native in FLOATS else np.float32 if native == np.float16 else np.float64
     if kind != "O":
         with np.errstate(over="ignore"):  # what overflows to infinity is reported by the check for that
-            return array.astype(dtype, copy=False)
+            return _converted(array, np.dtype(dtype))
     try:
         with np.errstate(over="ignore"):
-            return array.astype(dtype)
+            return _converted(array, np.dtype(dtype))
     except (TypeError, ValueError, OverflowError):
         for position, value in np.ndenumerate(array):
             try:
@@ -144,6 +146,28 @@ def _as_floats(array: Array, dtype: Any, name: str) -> Array:
                     "(argument must be a string or a number)"
                 ) from error
         raise
+
+
+def _converted(array: Array, dtype: np.dtype[Any]) -> Array:
+    """The array in a dtype and C-contiguous, itself if it is that; piece by piece, so that Ctrl-C gets through."""
+    if array.dtype == dtype and array.flags.c_contiguous:
+        return array
+    if array.size <= PIECE:
+        return np.ascontiguousarray(array, dtype)
+    converted = np.empty(array.shape, dtype)
+    step = max(1, PIECE // (array.size // len(array)))
+    for first in range(0, len(array), step):
+        converted[first : first + step] = array[first : first + step]
+    return converted
+
+
+def _first(find: Callable[[Array], int], array: Array, overlap: int = 0) -> int:
+    """The first position that `find` finds, or -1; piece by piece, so that Ctrl-C gets through."""
+    for first in range(0, array.size, PIECE):
+        found = find(array[first : first + PIECE + overlap])
+        if found >= 0:
+            return first + found
+    return -1
 
 
 def _is_number(value: Any) -> bool:
@@ -166,7 +190,7 @@ def _as_array(values: Any, name: str) -> Array:
 
 
 def _check_csr(data: Any, indices: Any, indptr: Any, shape: Any, dtype: Any) -> Rows:
-    data = np.ascontiguousarray(_as_floats(np.asarray(data), dtype, "X"))
+    data = _as_floats(np.asarray(data), dtype, "X")
     indices, indptr = _as_indices(indices, "indices"), _as_indices(indptr, "indptr")
     try:
         n, d = (operator.index(length) for length in shape)
@@ -178,13 +202,13 @@ def _check_csr(data: Any, indices: Any, indptr: Any, shape: Any, dtype: Any) -> 
         raise ValueError(f"malformed CSR: indptr has length {indptr.size}, which does not fit shape {(n, d)}")
     if indptr[0] != 0:
         raise ValueError(f"malformed CSR: indptr begins with {indptr[0]}, not 0")
-    row = checks.first_decrease(indptr)
+    row = _first(checks.first_decrease, indptr, overlap=1)
     if row >= 0:
         raise ValueError(f"malformed CSR: indptr decreases at row {row}, from {indptr[row]} to {indptr[row + 1]}")
     if indptr[-1] > data.size:
         row = int(np.searchsorted(indptr, data.size, side="right")) - 1
         raise ValueError(f"malformed CSR: row {row} ends at {indptr[row + 1]}, beyond the {data.size} stored values")
-    bad = checks.first_outside(indices[: indptr[-1]], d)
+    bad = _first(lambda part: checks.first_outside(part, d), indices[: indptr[-1]])
     if bad >= 0:
         row = int(np.searchsorted(indptr, bad, side="right")) - 1
         raise ValueError(f"malformed CSR: row {row} names column {indices[bad]}, outside 0 .. {d - 1}")
@@ -198,7 +222,7 @@ def _as_indices(array: Any, name: str) -> Array:
     native = array.dtype.newbyteorder("=")
     if native.kind == "u" and native.itemsize == 8 and array.size and array.max() > np.iinfo(np.int64).max:
         raise ValueError(f"malformed CSR: {name} has a value beyond 2^63")
-    return np.ascontiguousarray(array, native if native in (np.int32, np.int64) else np.int64)
+    return _converted(array, native if native in (np.int32, np.int64) else np.dtype(np.int64))
 
 
 def feature_names(X: Any) -> Array | None:
@@ -244,10 +268,10 @@ def check_labels(y: Any, n: int, name: str = "y") -> Array:
     labels = _as_column(y, n, name)
     if labels.dtype.kind == "f":
         _check_finite(labels, name)
-        fractions = labels != np.floor(labels)
-        if fractions.any():
+        bad = _first(_first_fraction, labels)
+        if bad >= 0:
             raise ValueError(
-                f"Unknown label type: continuous, {labels[fractions][0]} for example. Maybe you are trying to fit a "
+                f"Unknown label type: continuous, {labels[bad]} for example. Maybe you are trying to fit a "
                 "classifier, which expects discrete classes on a regression target with continuous values."
             )
     elif labels.dtype.kind == "O":
@@ -263,6 +287,11 @@ def check_labels(y: Any, n: int, name: str = "y") -> Array:
     elif labels.dtype.kind not in "iubSU":
         raise ValueError(f"Unknown label type: dtype {labels.dtype}")
     return labels
+
+
+def _first_fraction(labels: Array) -> int:
+    whole = labels == np.floor(labels)
+    return -1 if whole.all() else int(whole.argmin())
 
 
 def _is_missing(label: Any) -> bool:
@@ -297,7 +326,7 @@ def check_weights(sample_weight: Any, n: int, name: str = "sample_weight") -> Ar
         raise ValueError(f"Sample weights must be 1D array or scalar, not of shape {weights.shape}")
     if weights.size != n:
         raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(n,)}!")
-    weights = np.ascontiguousarray(_as_floats(weights, np.float64, name))
+    weights = _as_floats(weights, np.float64, name)
     _check_finite(weights, name)
     if weights.min() < 0:
         raise ValueError(f"{name} is {weights.min()} at row {weights.argmin()}; weights are >= 0")
@@ -311,15 +340,19 @@ def check_initial(values: Any, shapes: tuple[tuple[int, ...], ...], name: str) -
     array = _as_floats(_as_array(values, name), np.float64, name)
     if array.shape not in shapes:
         raise ValueError(f"Provided {name} has shape {array.shape}; it should be {' or '.join(map(str, shapes))}.")
-    _check_finite(np.ascontiguousarray(array).reshape(-1), name)
+    _check_finite(array.reshape(-1), name)
     return array
 
 
 def _check_finite(values: Array, name: str) -> None:
-    bad = np.flatnonzero(~np.isfinite(values))
-    if bad.size:
-        what = "NaN" if np.isnan(values[bad[0]]) else "infinity"
-        raise ValueError(f"Input {name} contains {what} at position {bad[0]}.")
+    bad = _first(_first_nonfinite, values)
+    if bad >= 0:
+        raise ValueError(f"Input {name} contains {'NaN' if np.isnan(values[bad]) else 'infinity'} at position {bad}.")
+
+
+def _first_nonfinite(values: Array) -> int:
+    finite = np.isfinite(values)
+    return -1 if finite.all() else int(finite.argmin())
 
 
 def check_choice(estimator: Any, name: str, choices: tuple[Any, ...]) -> None:
@@ -328,9 +361,9 @@ def check_choice(estimator: Any, name: str, choices: tuple[Any, ...]) -> None:
         refuse(estimator, name, f"one of {', '.join(map(repr, choices))}")
 
 
-def check_flag(estimator: Any, name: str) -> None:
+def check_flag(estimator: Any, name: str, what: str = "True or False") -> None:
     if not isinstance(getattr(estimator, name), (bool, np.bool_, Integral)):
-        refuse(estimator, name, "True or False")
+        refuse(estimator, name, what)
 
 
 def check_number(

@@ -43,7 +43,7 @@ n_iter_no_change, class_weight, warm_start, batch_size, intercept_decay
         fit_intercept: bool = True,
         max_iter: int = 1000,
         tol: float | None = 1e-3,
-        shuffle: bool = True,
+        shuffle: bool | str = True,
         verbose: int = 0,
         eta0: float = 1.0,
         n_jobs: int | None = None,

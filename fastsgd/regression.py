@@ -65,7 +65,7 @@ early_stopping, validation_fraction, n_iter_no_change, warm_start, average, batc
         fit_intercept: bool = True,
         max_iter: int = 1000,
         tol: float | None = 1e-3,
-        shuffle: bool = True,
+        shuffle: bool | str = True,
         verbose: int = 0,
         epsilon: float = 0.1,
         random_state: Any = None,
@@ -113,9 +113,10 @@ early_stopping, validation_fraction, n_iter_no_change, warm_start, average, batc
         state = self._starting_state(rows, 1, coef_init, intercept_init)
         validation = self._hold_out(rows, targets, weights) if self.early_stopping else None
         loss = get_loss(self.loss, epsilon=self.epsilon)
-        self._fit(rows, targets, weights, state, loss, epochs=self.max_iter, validation=validation)
-        self._name_features(X)
-        return self
+        fitted = {"feature_names_in_": check.feature_names(X)}
+        return self._fit(
+            rows, targets, weights, state, loss, epochs=self.max_iter, validation=validation, fitted=fitted
+        )
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Make one pass over a chunk of the data, going on from the present state.
@@ -140,6 +141,7 @@ early_stopping, validation_fraction, n_iter_no_change, warm_start, average, batc
         first = not hasattr(self, "_state")
         rows = check.check_rows(X, dtype=None if first else self._state.weights.dtype)
         targets, weights = self._targets(y, rows), check.check_weights(sample_weight, rows.shape[0])
+        fitted = {"feature_names_in_": check.feature_names(X)} if first else {}
         if first:
             state = self._new_state(1, rows.shape[1], rows.data.dtype, rows.sparse)
         else:
@@ -147,10 +149,7 @@ early_stopping, validation_fraction, n_iter_no_change, warm_start, average, batc
             self._check_names(X)
             state = self._state_now()
         loss = get_loss(self.loss, epsilon=self.epsilon)
-        self._fit(rows, targets, weights, state, loss, epochs=None)
-        if first:
-            self._name_features(X)
-        return self
+        return self._fit(rows, targets, weights, state, loss, epochs=None, fitted=fitted)
 
     def predict(self, X: Any) -> Array:
         """W x + b.

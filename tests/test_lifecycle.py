@@ -1,6 +1,7 @@
 """What becomes of a fitted estimator: coefficients set by hand, files, copies, tools, threads, signals."""
 
 import copy
+import os
 import pickle
 import signal
 import subprocess
@@ -301,11 +302,20 @@ def test_the_gil_is_released(layout, monkeypatch):
     assert inside[0] >= 5
 
 
-def test_ctrl_c_stops_a_fit_at_once():
-    """One epoch, of 2e10 multiply-adds, takes seconds."""
-    code = """if True:
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        ("rows = np.ones((50000, 100), 'f')", True),  # one epoch, of 2e10 multiply-adds, takes seconds
+        ("rows = np.broadcast_to(np.ones(100, '>f8'), (4_000_000, 100))[:, ::-1]; y = y[:1]", False),  # its conversion
+    ],
+    ids=["training", "conversion"],
+)
+def test_ctrl_c_stops_a_fit_at_once(before, expected):
+    code = f"""if True:
         import numpy as np, fastsgd
-        rows, y = np.ones((50000, 100), "f"), np.arange(50000) % 2000
+        y = np.arange(50000) % 2000
+        {before}
         model = fastsgd.SGDClassifier("softmax", max_iter=1, tol=None)
         print("ready", flush=True)
         try: model.fit(rows, y)
@@ -315,9 +325,40 @@ def test_ctrl_c_stops_a_fit_at_once():
         time.sleep(0.3)
         started = time.perf_counter()
         child.send_signal(signal.SIGINT)
-        rest = child.stdout.read()
-        assert time.perf_counter() - started < 1
-        assert rest == "interrupted False\n"
+        assert child.stdout.readline() == f"interrupted {expected}\n"
+        assert time.perf_counter() - started < 0.2
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="timers of POSIX")
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_fit_interrupted_at_any_moment_leaves_a_whole_model(layout, early):
+    """A real signal, 20 times at random moments of fits of many epochs and of an earlier model."""
+    rows, labels = LAYOUTS[layout](np.tile(X, (200, 1))), np.tile(Y, 200) % 3
+    options = {"penalty": "elasticnet", "average": True, "max_iter": 10_000, "early_stopping": early}
+    options |= {"n_iter_no_change": 10_000}
+    random, trained = np.random.default_rng(0), 0
+    previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        for _ in range(20):
+            model = classifier("log_loss", **options)
+            signal.setitimer(signal.ITIMER_REAL, 0.001 + 0.05 * random.random())
+            with pytest.raises(KeyboardInterrupt):
+                model.fit(rows, labels)
+            if not hasattr(model, "coef_"):
+                assert not vars(model).keys() - model.get_params().keys()
+                continue
+            trained += 1
+            assert len(model.loss_curve_) == model.n_iter_
+            assert (model.t_ - 1) / (model.n_iter_ + 1) <= len(labels)
+            same(pickle.loads(pickle.dumps(model)), model)
+            score = model.score(rows, labels)
+            model.set_params(early_stopping=False).partial_fit(rows, labels)
+            assert min(score, model.score(rows, labels)) >= 0
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    assert trained > 10
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
