@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import PIECE, Array, check_weights
+from ._arrays import PIECE, Array
+from ._validation import check_weights
 
 SMALL_RANGE = 1 << 16
 

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from . import _validation as check
+from ._arrays import Array
 from ._sklearn import ConvergenceWarning, Estimator, NotFittedError, known_as, warn
 from ._training import (
     BLOCKS,
@@ -22,7 +23,7 @@ from ._training import (
     solution,
     train,
 )
-from ._validation import Array, Rows
+from ._validation import Rows
 from .core import sgd
 from .core.losses import Loss
 from .io import PathLike, load_archive, save_archive
@@ -275,19 +276,15 @@ class LinearSGD(Estimator):
 
     def _scores(self, X: Any) -> Array:
         coef, intercept = self._coefficients()
-        rows = check.check_rows(X)
-        check.check_features(rows, coef.shape[1], type(self).__name__)
-        self._check_names(X)
-        return decision(rows, coef, intercept)
+        return decision(self._known_rows(X), coef, intercept)
 
-    def _check_names(self, X: Any) -> None:
-        """Columns in another order than those trained on would be scored in silence."""
-        names, known = check.feature_names(X), getattr(self, "feature_names_in_", None)
-        if names is not None and known is not None and not np.array_equal(names, known):
-            different = next((pair for pair in zip(names, known, strict=False) if pair[0] != pair[1]), None)
-            raise ValueError(
-                f"The feature names should match those that were passed during fit: {different} differ, for example"
-            )
+    def _known_rows(self, X: Any, dtype: Any = None) -> Rows:
+        """Checked rows whose columns are those of the model."""
+        name = type(self).__name__
+        check.check_names(X, getattr(self, "feature_names_in_", None), name)
+        rows = check.check_rows(X, dtype=dtype)
+        check.check_features(rows, self.n_features_in_, name)
+        return rows
 
     def _split(self, n: int, weights: Array | None, codes: Array | None = None) -> tuple[Array, Array]:
         """Row numbers to train on and to hold out, each class in its share where there are `codes`."""

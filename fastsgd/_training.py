@@ -10,7 +10,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from ._validation import Array, Rows
+from ._arrays import Array
+from ._validation import Rows
 from .core import checks, sgd
 from .core.losses import Loss
 

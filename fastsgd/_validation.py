@@ -13,17 +13,14 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ._arrays import PIECE, Array, as_array, as_floats, as_matrix, converted, is_missing
+from ._frames import column_names, unpack
 from ._sklearn import DataConversionWarning, warn
 from .core import checks
 from .io import CSR
 
-Array = NDArray[Any]
-
-FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 LARGEST_ROW_NUMBER = np.iinfo(np.uint32).max
-PIECE = 1 << 22  # values between two looks at Python's signals; from memory that takes milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +46,8 @@ def check_rows(X: Any, *, dtype: Any = None) -> Rows:
 
     Parameters
     ----------
-    X : CSR, scipy.sparse matrix or array, DataFrame, ndarray or nested sequence, (n, d)
+    X : CSR, scipy.sparse matrix or array, table, array or nested sequence, (n, d)
+        A table is one of pandas, polars or pyarrow; an array anything that numpy reads.
     dtype : dtype, optional
         float32 or float64 to convert to; by default these are kept and everything else becomes float64
         (float16 becomes float32).
@@ -59,6 +57,8 @@ def check_rows(X: Any, *, dtype: Any = None) -> Rows:
     ValueError, TypeError
         If X is not two-dimensional, is empty, has text, NaN, infinities or malformed CSR arrays.
     """
+    names = feature_names(X)
+    X = unpack(X, dtype)
     if isinstance(X, CSR):
         rows = _check_csr(X.data, X.indices, X.indptr, X.shape, dtype)
     elif hasattr(X, "tocsr"):
@@ -69,7 +69,7 @@ def check_rows(X: Any, *, dtype: Any = None) -> Rows:
             X = X.tocsr()
         rows = _check_csr(X.data, X.indices, X.indptr, X.shape, dtype)
     else:
-        dense = _as_floats(_as_matrix(X), dtype, "X")
+        dense = as_floats(as_matrix(X), dtype, "X")
         rows = Rows(dense.reshape(-1), np.empty(0, np.uint8), None, dense.shape)
     n, d = rows.shape
     for count, what in ((n, "sample(s)"), (d, "feature(s)")):
@@ -82,7 +82,10 @@ def check_rows(X: Any, *, dtype: Any = None) -> Rows:
         row = bad // d if rows.indptr is None else int(np.searchsorted(rows.indptr, bad, side="right")) - 1
         column = bad % d if rows.indptr is None else int(rows.indices[bad])
         what = "NaN" if np.isnan(rows.data[bad]) else "infinity"
-        raise ValueError(f"Input X contains {what} at row {row}, column {column}; impute or drop such values first.")
+        name = "" if names is None else f" ({names[column]!r})"
+        raise ValueError(
+            f"Input X contains {what} at row {row}, column {column}{name}; impute or drop such values first."
+        )
     return rows
 
 
@@ -99,68 +102,6 @@ def _check_convertible(X: Any) -> None:
         raise ValueError(f"malformed {X.format} matrix: {error}") from error
 
 
-def _as_matrix(X: Any) -> Array:
-    try:
-        array = np.asarray(X)
-    except ValueError as error:
-        raise ValueError(f"X is not a matrix of numbers: {error}") from error
-    if array.ndim == 2:
-        return array
-    if array.ndim == 0:
-        raise ValueError(f"Expected 2D array, got scalar array instead: {X!r:.80}")
-    if array.ndim == 1:
-        raise ValueError(
-            f"Expected 2D array, got 1D array instead of length {array.size}. Reshape your data either using "
-            "array.reshape(-1, 1) if it has a single feature or array.reshape(1, -1) if it is a single sample."
-        )
-    raise ValueError(f"Found array with dim {array.ndim}. Expected a matrix of shape (n_samples, n_features).")
-
-
-def _as_floats(array: Array, dtype: Any, name: str) -> Array:
-    """The array in native float32 or float64, C-contiguous, itself if it is that already."""
-    kind = array.dtype.kind
-    if kind == "c":
-        raise ValueError(f"Complex data not supported: {name} has dtype {array.dtype}")
-    if kind not in "fiubO":
-        strangers = (item for item in np.ndenumerate(array) if not _is_number(item[1]))
-        position, value = next(strangers, ((), None))
-        where = f", for example {value!r} at {_place(position)}" if position else ""
-        raise ValueError(f"{name} has dtype {array.dtype} where numbers belong{where}; encode it as numbers first")
-    if dtype is None:
-        native = array.dtype.newbyteorder("=")
-        dtype = native if native in FLOATS else np.float32 if native == np.float16 else np.float64
-    if kind != "O":
-        with np.errstate(over="ignore"):  # what overflows to infinity is reported by the check for that
-            return _converted(array, np.dtype(dtype))
-    try:
-        with np.errstate(over="ignore"):
-            return _converted(array, np.dtype(dtype))
-    except (TypeError, ValueError, OverflowError):
-        for position, value in np.ndenumerate(array):
-            try:
-                float(value)
-            except (TypeError, ValueError, OverflowError) as error:
-                fault = ValueError if isinstance(value, (str, bytes, int)) else TypeError
-                raise fault(
-                    f"{name} has {value!r:.80} at {_place(position)} where a number belongs "
-                    "(argument must be a string or a number)"
-                ) from error
-        raise
-
-
-def _converted(array: Array, dtype: np.dtype[Any]) -> Array:
-    """The array in a dtype and C-contiguous, itself if it is that; piece by piece, so that Ctrl-C gets through."""
-    if array.dtype == dtype and array.flags.c_contiguous:
-        return array
-    if array.size <= PIECE:
-        return np.ascontiguousarray(array, dtype)
-    converted = np.empty(array.shape, dtype)
-    step = max(1, PIECE // (array.size // len(array)))
-    for first in range(0, len(array), step):
-        converted[first : first + step] = array[first : first + step]
-    return converted
-
-
 def _first(find: Callable[[Array], int], array: Array, overlap: int = 0) -> int:
     """The first position that `find` finds, or -1; piece by piece, so that Ctrl-C gets through."""
     for first in range(0, array.size, PIECE):
@@ -170,27 +111,8 @@ def _first(find: Callable[[Array], int], array: Array, overlap: int = 0) -> int:
     return -1
 
 
-def _is_number(value: Any) -> bool:
-    try:
-        float(value)
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
-def _place(position: tuple[int, ...]) -> str:
-    return ", ".join(f"{what} {i}" for what, i in zip(("row", "column"), position, strict=False))
-
-
-def _as_array(values: Any, name: str) -> Array:
-    try:
-        return np.asarray(values)
-    except ValueError as error:
-        raise ValueError(f"{name} is not an array: {error}") from error
-
-
 def _check_csr(data: Any, indices: Any, indptr: Any, shape: Any, dtype: Any) -> Rows:
-    data = _as_floats(np.asarray(data), dtype, "X")
+    data = as_floats(np.asarray(data), dtype, "X")
     indices, indptr = _as_indices(indices, "indices"), _as_indices(indptr, "indptr")
     try:
         n, d = (operator.index(length) for length in shape)
@@ -222,15 +144,53 @@ def _as_indices(array: Any, name: str) -> Array:
     native = array.dtype.newbyteorder("=")
     if native.kind == "u" and native.itemsize == 8 and array.size and array.max() > np.iinfo(np.int64).max:
         raise ValueError(f"malformed CSR: {name} has a value beyond 2^63")
-    return _converted(array, native if native in (np.int32, np.int64) else np.dtype(np.int64))
+    return converted(array, native if native in (np.int32, np.int64) else np.dtype(np.int64))
 
 
 def feature_names(X: Any) -> Array | None:
-    """The columns of a DataFrame if all of them are named by text, else None."""
-    columns = getattr(X, "columns", None)
-    if columns is None or not len(columns) or not all(isinstance(name, str) for name in columns):
+    """The names of a table's columns if all of them are text, else None.
+
+    Raises
+    ------
+    TypeError
+        If some are text and some are not.
+    """
+    names = column_names(X)
+    if not names:
         return None
-    return np.asarray(columns, dtype=object)
+    kinds = sorted({type(name).__qualname__ for name in names})
+    if len(kinds) > 1 and "str" in kinds:
+        raise TypeError(
+            "Feature names are only supported if all input features have string names, but your input has "
+            f"{kinds} as feature name / column name types. If you want feature names to be stored and validated, you "
+            "must convert them all to strings, by using X.columns = X.columns.astype(str) for example."
+        )
+    return np.array(names, dtype=object) if kinds == ["str"] else None
+
+
+def check_names(X: Any, known: Array | None, estimator: str) -> None:
+    """Columns in another order than those trained on would be scored in silence; `known` are the names at `fit`."""
+    names = feature_names(X)
+    if names is None and known is None:
+        return
+    if known is None:
+        return warn(f"X has feature names, but {estimator} was fitted without feature names", UserWarning)
+    if names is None:
+        return warn(f"X does not have valid feature names, but {estimator} was fitted with feature names", UserWarning)
+    if np.array_equal(names, known):
+        return
+    unseen, missing = sorted(set(names) - set(known)), sorted(set(known) - set(names))
+    message = "The feature names should match those that were passed during fit.\n"
+    message += _listed("Feature names unseen at fit time:", unseen)
+    message += _listed("Feature names seen at fit time, yet now missing:", missing)
+    if not unseen and not missing:
+        message += "Feature names must be in the same order as they were in fit.\n"
+    raise ValueError(message)
+
+
+def _listed(what: str, names: list[str]) -> str:
+    lines = [f"- {name}" for name in names[:5]] + ["- ..."] * (len(names) > 5)
+    return "\n".join([what, *lines, ""]) if names else ""
 
 
 def check_features(rows: Rows, expected: int, estimator: str) -> None:
@@ -241,7 +201,7 @@ def check_features(rows: Rows, expected: int, estimator: str) -> None:
 def _as_column(y: Any, n: int, name: str) -> Array:
     if y is None:
         raise ValueError("This estimator requires y to be passed, but the target y is None.")
-    array = _as_array(y, name)
+    array = as_array(y, name)
     if array.ndim == 2 and array.shape[1] == 1:
         warn(
             f"A column-vector {name} was passed when a 1d array was expected. Please change the shape of {name} to "
@@ -258,7 +218,7 @@ def _as_column(y: Any, n: int, name: str) -> Array:
 
 def check_real_targets(y: Any, n: int, dtype: Any = None) -> Array:
     """Targets of a regression: (n,) finite float32 or float64."""
-    values = _as_floats(_as_column(y, n, "y"), dtype, "y")
+    values = as_floats(_as_column(y, n, "y"), dtype, "y")
     _check_finite(values, "y")
     return values
 
@@ -276,7 +236,7 @@ def check_labels(y: Any, n: int, name: str = "y") -> Array:
             )
     elif labels.dtype.kind == "O":
         for row, label in enumerate(labels):
-            if label is None or _is_missing(label):
+            if is_missing(label):
                 raise ValueError(f"Input {name} contains NaN or None at row {row}")
             if not isinstance(label, (str, bytes, Real, np.bool_)):
                 raise ValueError(f"{name} has {label!r:.80} at row {row} where a label belongs: text or a number")
@@ -294,20 +254,14 @@ def _first_fraction(labels: Array) -> int:
     return -1 if whole.all() else int(whole.argmin())
 
 
-def _is_missing(label: Any) -> bool:
-    """NaN and pandas.NA do not equal themselves; the latter's comparison is not even a bool."""
-    differs = label != label
-    return np.ndim(differs) == 0 and not (isinstance(differs, (bool, np.bool_)) and not differs)
-
-
 def check_probabilities(y: Any, n: int) -> Array | None:
     """An (n, K) matrix of probabilities, K >= 2; None if y is not a matrix."""
-    matrix = _as_array(y, "y")
+    matrix = as_array(y, "y")
     if matrix.ndim != 2 or matrix.shape[1] < 2:
         return None
     if matrix.shape[0] != n:
         raise ValueError(f"Found input variables with inconsistent numbers of samples: [{n}, {matrix.shape[0]}]")
-    matrix = _as_floats(matrix, None, "y")
+    matrix = as_floats(matrix, None, "y")
     _check_finite(matrix.reshape(-1), "y")
     bad = np.flatnonzero((matrix < 0).any(axis=1) | (np.abs(matrix.sum(axis=1, dtype=np.float64) - 1) > 1e-5))
     if bad.size:
@@ -321,12 +275,12 @@ def check_weights(sample_weight: Any, n: int, name: str = "sample_weight") -> Ar
         return None
     if isinstance(sample_weight, Real):
         sample_weight = np.full(n, float(sample_weight))
-    weights = _as_array(sample_weight, name)
+    weights = as_array(sample_weight, name)
     if weights.ndim != 1:
         raise ValueError(f"Sample weights must be 1D array or scalar, not of shape {weights.shape}")
     if weights.size != n:
         raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(n,)}!")
-    weights = _as_floats(weights, np.float64, name)
+    weights = as_floats(weights, np.float64, name)
     _check_finite(weights, name)
     if weights.min() < 0:
         raise ValueError(f"{name} is {weights.min()} at row {weights.argmin()}; weights are >= 0")
@@ -337,7 +291,7 @@ def check_weights(sample_weight: Any, n: int, name: str = "sample_weight") -> Ar
 
 def check_initial(values: Any, shapes: tuple[tuple[int, ...], ...], name: str) -> Array:
     """Initial weights: a finite float64 array of one of the shapes."""
-    array = _as_floats(_as_array(values, name), np.float64, name)
+    array = as_floats(as_array(values, name), np.float64, name)
     if array.shape not in shapes:
         raise ValueError(f"Provided {name} has shape {array.shape}; it should be {' or '.join(map(str, shapes))}.")
     _check_finite(array.reshape(-1), name)

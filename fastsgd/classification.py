@@ -8,10 +8,11 @@ from typing import Any, Self
 import numpy as np
 
 from . import _validation as check
+from ._arrays import Array
 from ._labels import combine_weights, encode, encode_known
 from ._linear import LinearSGD
 from ._training import decision, solution
-from ._validation import Array, Rows
+from ._validation import Rows
 from .core import sgd
 from .core.losses import Loss
 from .losses import get_loss
@@ -103,7 +104,7 @@ class SGDClassifier(LinearSGD):
     n_features_in_ : int
         Columns of X.
     feature_names_in_ : ndarray of shape (n_features,)
-        Their names, only if X was a DataFrame with names of text; checked by the other methods.
+        Their names, only if X was a table with names of text; checked by the other methods.
 
     Notes
     -----
@@ -184,8 +185,9 @@ class SGDClassifier(LinearSGD):
 
         Parameters
         ----------
-        X : {array-like, CSR, sparse matrix, DataFrame} of shape (n, d)
+        X : {array-like, CSR, sparse matrix, table} of shape (n, d)
             Features. float32 and float64 arrays, C-contiguous or CSR, are used as they are, anything else is copied.
+            A table is one of pandas, polars or pyarrow, with columns of numbers; sparse columns stay sparse.
         y : array-like of shape (n,), or of shape (n, K) for loss='softmax'
             Labels: integers, booleans or strings; or probabilities of the classes 0 .. K-1.
         coef_init : array-like of the shape of `coef_`, optional
@@ -259,7 +261,7 @@ class SGDClassifier(LinearSGD):
                 f"class_weight {self.class_weight!r} is not supported for partial_fit. Compute the weights from a "
                 "large sample, n / (K bincount(y)), and pass them as a dict."
             )
-        rows = check.check_rows(X, dtype=None if first else self._state.weights.dtype)
+        rows = check.check_rows(X) if first else self._known_rows(X, self._state.weights.dtype)
         n = rows.shape[0]
         weights = check.check_weights(sample_weight, n)
         probabilities = self._probabilities(y, n)
@@ -278,8 +280,6 @@ class SGDClassifier(LinearSGD):
             outputs = 1 if len(known) == 2 else len(known)
             state = self._new_state(outputs, rows.shape[1], rows.data.dtype, rows.sparse)
         else:
-            check.check_features(rows, self.n_features_in_, type(self).__name__)
-            self._check_names(X)
             state = self._state_now()
         return self._fit(rows, targets, weights, state, self._loss_of(len(known)), epochs=None, fitted=fitted)
 
@@ -346,7 +346,7 @@ class SGDClassifier(LinearSGD):
 
         Parameters
         ----------
-        X : {array-like, CSR, sparse matrix, DataFrame} of shape (n, d)
+        X : {array-like, CSR, sparse matrix, table} of shape (n, d)
 
         Returns
         -------

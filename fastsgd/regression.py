@@ -8,9 +8,10 @@ from typing import Any, Self
 import numpy as np
 
 from . import _validation as check
+from ._arrays import Array
 from ._linear import LinearSGD
 from ._training import decision, solution
-from ._validation import Array, Rows
+from ._validation import Rows
 from .core import sgd
 from .losses import LOSSES, get_loss
 
@@ -87,8 +88,9 @@ early_stopping, validation_fraction, n_iter_no_change, warm_start, average, batc
 
         Parameters
         ----------
-        X : {array-like, CSR, sparse matrix, DataFrame} of shape (n, d)
+        X : {array-like, CSR, sparse matrix, table} of shape (n, d)
             Features. float32 and float64 arrays, C-contiguous or CSR, are used as they are, anything else is copied.
+            A table is one of pandas, polars or pyarrow, with columns of numbers; sparse columns stay sparse.
         y : array-like of shape (n,)
             Targets; trained on in X's dtype.
         coef_init : array-like of shape (d,), optional
@@ -139,15 +141,10 @@ early_stopping, validation_fraction, n_iter_no_change, warm_start, average, batc
         if self.early_stopping:
             raise ValueError("early_stopping should be False with partial_fit")
         first = not hasattr(self, "_state")
-        rows = check.check_rows(X, dtype=None if first else self._state.weights.dtype)
+        rows = check.check_rows(X) if first else self._known_rows(X, self._state.weights.dtype)
         targets, weights = self._targets(y, rows), check.check_weights(sample_weight, rows.shape[0])
         fitted = {"feature_names_in_": check.feature_names(X)} if first else {}
-        if first:
-            state = self._new_state(1, rows.shape[1], rows.data.dtype, rows.sparse)
-        else:
-            check.check_features(rows, self.n_features_in_, type(self).__name__)
-            self._check_names(X)
-            state = self._state_now()
+        state = self._new_state(1, rows.shape[1], rows.data.dtype, rows.sparse) if first else self._state_now()
         loss = get_loss(self.loss, epsilon=self.epsilon)
         return self._fit(rows, targets, weights, state, loss, epochs=None, fitted=fitted)
 
@@ -156,7 +153,7 @@ early_stopping, validation_fraction, n_iter_no_change, warm_start, average, batc
 
         Parameters
         ----------
-        X : {array-like, CSR, sparse matrix, DataFrame} of shape (n, d)
+        X : {array-like, CSR, sparse matrix, table} of shape (n, d)
 
         Returns
         -------

@@ -3,10 +3,9 @@
 import pickle
 
 import numpy as np
-import pandas as pd
 import pytest
 import scipy.sparse as sp
-from small_data import Y3, T, X, Y, classifier, regressor
+from small_data import Y3, X, Y, classifier
 
 import fastsgd
 from fastsgd.io import load_archive, save_archive
@@ -47,20 +46,6 @@ def test_state_that_does_not_fit_never_reaches_the_kernel():
     model._state.weights = model._state.weights[:-3]
     with pytest.raises(ValueError, match="state does not fit"):
         model.partial_fit(X, Y3)
-
-
-@pytest.mark.parametrize("make", [classifier, regressor])
-def test_names_of_columns(make):
-    frame = pd.DataFrame(X, columns=list("abcdef"))
-    model = make().fit(frame, Y if make is classifier else T)
-    assert list(model.feature_names_in_) == list("abcdef")
-    np.testing.assert_array_equal(model.predict(frame), model.predict(X))
-    with pytest.raises(ValueError, match="feature names should match"):
-        model.predict(frame[list("bacdef")])
-    with pytest.raises(ValueError, match="feature names should match"):
-        model.partial_fit(frame[list("bacdef")], Y)
-    model.fit(X, Y if make is classifier else T)
-    assert not hasattr(model, "feature_names_in_")
 
 
 def test_errors_travel_between_processes():

@@ -67,8 +67,10 @@ NOT_NUMBERS = {
     "nested": (mixed([1, 2]), r"\[1, 2\] at row 6, column 3\b"), "huge int": (mixed(10**400), r"row 6, column 3\b"),
     "text list": ([[1.0, 2.0], [3.0, "red"]], r"red.* row 1, column 1\b"),
     "text array": (np.full((N, D), "blue"), r"<U4.*'blue'"),
-    "text column": (pd.DataFrame(X).assign(hue="red"), r"'red'.* at row 0, column 5\b"),
-    "date column": (pd.DataFrame(X).assign(day=pd.Timestamp("2020-01-02")), r"2020-01-02.* row 0, column 5"),
+    "text column": (pd.DataFrame({**dict(enumerate(X.T)), 5: "red"}), r"'red'.* at row 0, column 5\b"),
+    "date column": (
+        pd.DataFrame({5: pd.Timestamp("2020-01-02"), **dict(enumerate(X.T))}), r"2020-01-02.* row 0, column 0 \(5,",
+    ),
     "dates": (np.full((N, D), "2020-01-02", "M8[D]"), r"datetime64\[D\].*2020-01-02"),
     "complex": (X + 1j, r"omplex.*complex128"), "sparse complex": (sp.csr_array(X + 1j), r"omplex.*complex128"),
     "1j": (mixed(1j), r"1j at row 6, column 3\b"),
@@ -77,7 +79,7 @@ NOT_NUMBERS = {
     "sparse, no columns": (sp.csr_array((N, 0)), r"0 feature.*\(40, 0\)"), "3-D": (X[None], r"dim 3"),
     "1-D": (X[0], r"Expected 2D array, got 1D array.* 5\b.*reshape"),
     "sparse 1-D": (sp.csr_array(X[0]), r"2-dimensional.* 1 "),
-    "ragged": ([[1.0, 2.0], [3.0]], r"X is not a matrix.*inhomogeneous"),
+    "ragged": ([[1.0, 2.0], [3.0]], r"X is not an array.*inhomogeneous"),
     **{str(X): (X, "Expected 2D array, got scalar") for X in (None, 3.0, "text", {1: 2}, iter([]))},
 }
 # fmt: on
