@@ -13,6 +13,7 @@ except ModuleNotFoundError as error:
 from . import losses
 from ._linear import load
 from ._sklearn import ConvergenceWarning, NotFittedError
+from ._training import Epoch
 from .classification import SGDClassifier
 from .io import CSR, load_svmlight
 from .losses import check_gradient
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CSR",
     "ConvergenceWarning",
+    "Epoch",
     "NotFittedError",
     "Perceptron",
     "SGDClassifier",

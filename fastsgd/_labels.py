@@ -1,15 +1,45 @@
-"""Labels as class numbers, and the weights of classes."""
+"""Targets as the kernel takes them: labels as class numbers, and the weights of classes."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ._arrays import PIECE, Array
 from ._validation import check_weights
+from .core.losses import Loss
 
 SMALL_RANGE = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is to be learnt.
+
+    Attributes
+    ----------
+    loss : Loss
+    targets : ndarray of shape (n, 1) or (n, n_outputs), of X's dtype
+        As `core.sgd.train` takes them.
+    n_outputs : int
+    truth : ndarray of n rows
+        What a prediction is compared with: class numbers or real targets.
+    classes : ndarray of shape (n_classes,), optional
+        The label of each class number.
+    """
+
+    loss: Loss
+    targets: Array
+    n_outputs: int
+    truth: Array
+    classes: Array | None = None
+
+    def labels(self, rows: Array) -> Array:
+        """y of some rows, as the caller of `fit` knows it."""
+        truth = self.truth[rows]
+        return truth if self.classes is None else self.classes[truth]
 
 
 def encode(labels: Array) -> tuple[Array, Array]:
@@ -56,7 +86,9 @@ def combine_weights(class_weight: Any, classes: Array, codes: Array, weights: Ar
         return weights
     known = classes.tolist()
     if isinstance(class_weight, str):
-        given = len(codes) / (len(known) * np.bincount(codes, minlength=len(known)))
+        counted = codes if weights is None else codes[weights > 0]  # of weight 0 is left out
+        counts = np.bincount(counted, minlength=len(known))
+        given = len(counted) / (len(known) * np.maximum(counts, 1))
     else:
         unknown = [label for label in class_weight if label not in known]
         if unknown and len(class_weight) - len(unknown) < len(known):

@@ -9,6 +9,8 @@ import numpy as np
 
 from . import _validation as check
 from ._arrays import Array
+from ._holdout import Rating, rate_by, rate_loss, rate_scores, split
+from ._labels import Task
 from ._sklearn import ConvergenceWarning, Estimator, NotFittedError, known_as, warn
 from ._training import (
     BLOCKS,
@@ -25,10 +27,10 @@ from ._training import (
 )
 from ._validation import Rows
 from .core import sgd
-from .core.losses import Loss
 from .io import PathLike, load_archive, save_archive
 
 SCHEDULES = tuple(sgd.SCHEDULES)
+KEPT = ("n_iter_", "n_features_in_", "loss_curve_", "validation_scores_")  # in a model file, beside state and classes
 
 
 class LinearSGD(Estimator):
@@ -60,12 +62,15 @@ class LinearSGD(Estimator):
     average: bool | int
     batch_size: int
     intercept_decay: float | str
+    scoring: Any
+    callbacks: Any
 
     coef_: Array
     intercept_: Array
     n_iter_: int
     t_: float
     loss_curve_: list[float]
+    validation_scores_: list[float]
     n_features_in_: int
     _state: sgd.State
     feature_names_in_: Array
@@ -101,6 +106,11 @@ class LinearSGD(Estimator):
             check.check_number(self, "average", 1, integer=True)
         if self.intercept_decay != "auto":
             check.check_number(self, "intercept_decay", 0)
+        if not (self.scoring is None or isinstance(self.scoring, str) or callable(self.scoring)):
+            check.refuse(self, "scoring", "'loss', the name of a scorer, a callable (estimator, X, y) or None")
+        callbacks = () if self.callbacks is None else self.callbacks
+        if not isinstance(callbacks, (list, tuple)) or not all(callable(callback) for callback in callbacks):
+            check.refuse(self, "callbacks", "a list of callables, called with a record of each epoch, or None")
         if self.learning_rate == "optimal" and self.alpha == 0:
             raise ValueError(
                 "alpha must be > 0 since learning_rate is 'optimal'. alpha is used to compute the optimal step size."
@@ -123,8 +133,8 @@ class LinearSGD(Estimator):
         )
 
     def _fit(
-        self, rows: Rows, targets: Array, weights: Array | None, state: sgd.State, loss: Loss, *, epochs: int | None,
-        validation: tuple[Array, Any] | None = None, fitted: dict[str, Any],
+        self, rows: Rows, task: Task, weights: Array | None, state: sgd.State, *, epochs: int | None,
+        validation: tuple[Array, Rating] | None = None, fitted: dict[str, Any],
     ) -> Self:  # fmt: skip
         """Train `state` on the rows and become its model, with the attributes `fitted` besides.
 
@@ -141,7 +151,7 @@ class LinearSGD(Estimator):
             state.received = np.zeros_like(state.weights)
         order = np.arange(rows.shape[0], dtype=np.uint32) if validation is None else validation[0]
         source = Stored(
-            rows, targets, weights, order, self.shuffle if self.shuffle == BLOCKS else bool(self.shuffle),
+            rows, task.targets, weights, order, self.shuffle if self.shuffle == BLOCKS else bool(self.shuffle),
             _seed(self.random_state),
         )  # fmt: skip
         plan = Plan(
@@ -152,12 +162,13 @@ class LinearSGD(Estimator):
             passive=self.learning_rate in ("pa1", "pa2"),
             verbose=self.verbose,
             score=None if validation is None else validation[1],
+            callbacks=tuple(self.callbacks or ()),
         )
         progress = Progress()
         goes_on = state is getattr(self, "_state", None)
         started = state.t
         try:
-            train(loss, self._settings(rows), state, source, plan, progress)
+            train(task.loss, self._settings(rows), state, source, plan, progress)
         except Divergence:
             if goes_on:
                 for name in ("_state", "_published", "coef_", "intercept_"):
@@ -190,6 +201,10 @@ class LinearSGD(Estimator):
             **fitted, **self._published_by(state), _state=state, t_=state.t, n_features_in_=features,
             n_iter_=progress.epoch, loss_curve_=curve + progress.objectives,
         )  # fmt: skip
+        if progress.scores:
+            self.validation_scores_ = progress.scores
+        elif fresh:
+            vars(self).pop("validation_scores_", None)
         if vars(self).get("feature_names_in_", ()) is None:  # they exist only where X has names
             del self.feature_names_in_
 
@@ -274,6 +289,26 @@ class LinearSGD(Estimator):
             intercept_init = intercept if intercept_init is None else intercept_init
         return self._new_state(n_outputs, rows.shape[1], rows.data.dtype, rows.sparse, coef_init, intercept_init)
 
+    def _hold_out(
+        self, rows: Rows, task: Task, weights: Array | None, sample_weight: Array | None, fitted: dict[str, Any]
+    ) -> tuple[Array, Rating]:
+        """Rows to train on, and a rating by the others: what `scoring` says."""
+        codes = task.truth if task.classes is not None else None
+        training, held = split(rows.shape[0], self.validation_fraction, _seed(self.random_state), weights, codes)
+        if self.scoring is None:
+            truth, chosen = task.truth[held], None if sample_weight is None else sample_weight[held]
+            return training, rate_scores(rows, held, lambda scores: self._rate(scores, truth, chosen))
+        if isinstance(self.scoring, str) and self.scoring == "loss":
+            return training, rate_loss(rows, held, task.loss, task.targets, weights)
+        model = object.__new__(type(self))
+        vars(model).update(vars(self), n_features_in_=rows.shape[1], **fitted)
+        vars(model).pop("feature_names_in_", None)
+        return training, rate_by(self.scoring, model, rows, held, task.labels(held), sample_weight)
+
+    def _rate(self, scores: Array, truth: Array, sample_weight: Array | None) -> float:
+        """What `score` returns, from scores W x + b and a `Task`'s truth."""
+        raise NotImplementedError
+
     def _scores(self, X: Any) -> Array:
         coef, intercept = self._coefficients()
         return decision(self._known_rows(X), coef, intercept)
@@ -285,32 +320,6 @@ class LinearSGD(Estimator):
         rows = check.check_rows(X, dtype=dtype)
         check.check_features(rows, self.n_features_in_, name)
         return rows
-
-    def _split(self, n: int, weights: Array | None, codes: Array | None = None) -> tuple[Array, Array]:
-        """Row numbers to train on and to hold out, each class in its share where there are `codes`."""
-        size = int(np.ceil(self.validation_fraction * n))
-        shuffled = np.random.default_rng(_seed(self.random_state)).permutation(n).astype(np.uint32)
-        if codes is not None:
-            shuffled = shuffled[np.argsort(codes[shuffled], kind="stable")]
-        # Every k-th row of the sorted ones, k = n / size, takes the same share of each class.
-        held = np.zeros(n, bool)
-        held[((np.arange(size) + 0.5) * (n / size)).astype(np.int64)] = True
-        training, validation = shuffled[~held], shuffled[held]
-        if not training.size:
-            raise ValueError(
-                f"Splitting {n} samples into a train set and a validation set with validation_fraction="
-                f"{self.validation_fraction!r} led to an empty set. Change validation_fraction, add samples, or "
-                "disable early_stopping."
-            )
-        for rows in (training, validation):
-            if weights is not None and not weights[rows].any():
-                raise ValueError(
-                    "The sample weights for validation set or train set are all zero, consider using a different "
-                    "random state."
-                )
-        if codes is not None and np.unique(codes[training]).size < np.unique(codes).size:
-            raise ValueError("early_stopping leaves a class without a row to train on; it needs two rows a class")
-        return np.sort(training), np.sort(validation)
 
     def densify(self) -> Self:
         """Make `coef_` an ndarray again, after `sparsify`.
@@ -368,7 +377,8 @@ class LinearSGD(Estimator):
         NotFittedError
             If there is nothing to save yet.
         TypeError
-            If a parameter cannot be kept as text: random_state must be None or an int.
+            If a parameter cannot be kept as text: random_state must be None or an int. Callbacks and a `scoring`
+            that is a function are left out.
         """
         save_archive(path, *self.to_archive())
 
@@ -376,7 +386,9 @@ class LinearSGD(Estimator):
         """The model as `fastsgd.io.save_archive` takes it: a header for JSON, and arrays. Errors as for `save`."""
         self._coefficients()
         state = self._state_now()
-        parameters = self.get_params()
+        parameters = self.get_params() | {"callbacks": None}
+        if callable(self.scoring):
+            parameters["scoring"] = None
         if isinstance(parameters.get("class_weight"), dict):
             parameters["class_weight"] = [[_plain(k), _plain(w)] for k, w in parameters["class_weight"].items()]
         values = {name: getattr(state, name) for name in sgd.STATE_FIELDS}
@@ -385,7 +397,7 @@ class LinearSGD(Estimator):
             "estimator": type(self).__name__,
             "parameters": {name: _plain(value) for name, value in parameters.items()},
             "state": {name: value for name, value in values.items() if isinstance(value, (bool, int, float))},
-            "fitted": {name: getattr(self, name) for name in ("n_iter_", "n_features_in_", "loss_curve_")},
+            "fitted": {name: getattr(self, name) for name in KEPT if hasattr(self, name)},
         }
         classes = getattr(self, "classes_", None)
         if classes is not None:

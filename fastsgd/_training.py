@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -28,12 +28,55 @@ class Divergence(ValueError):
     """The weights grew beyond what floating point holds."""
 
 
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What a callback is told about a pass over the data.
+
+    Attributes
+    ----------
+    epoch : int
+        Its number in this call of `fit`, from 1.
+    loss : float
+        Its mean objective: the entry of `loss_curve_`.
+    seconds : float
+        Time it took, without validation and callbacks.
+    validation_score : float or None
+        With `early_stopping`, the entry of `validation_scores_`.
+    """
+
+    epoch: int
+    loss: float
+    seconds: float
+    validation_score: float | None
+    _state: list[sgd.State] = field(repr=False)
+
+    def coefficients(self) -> tuple[Array, Array]:
+        """The model so far: what `fit` would leave were it to end here.
+
+        Returns
+        -------
+        coef : ndarray of shape (n_outputs, n_features)
+        intercept : ndarray of shape (n_outputs,)
+            Copies, made by this call.
+
+        Raises
+        ------
+        RuntimeError
+            Once the callback has returned: training has moved on.
+        """
+        if not self._state:
+            raise RuntimeError("coefficients() works only while the callback runs: keep what it returns")
+        coef, intercept = solution(settled(self._state[0]))
+        return np.array(coef), intercept
+
+
 @dataclass
 class Plan:
     """How long to train.
 
     `score`, if given, rates a state on held-out rows, higher being better, and decides when to stop. `watch` is called
     after every slice, when state and progress are those of one moment, with the rows of the epoch if they are known.
+    A callback ends training by returning True.
     """
 
     epochs: int
@@ -43,6 +86,7 @@ class Plan:
     passive: bool = False
     verbose: int = 0
     score: Callable[[sgd.State], float] | None = None
+    callbacks: Sequence[Callable[[Epoch], object]] = ()
     watch: Callable[[sgd.State, sgd.Settings, Progress, int | None], None] | None = None
 
 
@@ -50,12 +94,14 @@ class Plan:
 class Progress:
     """Where training stands: with the state and eta0, all that it takes to go on as if it had never stopped.
 
-    `position` is the number of rows visited since the last whole epoch, and `totals` are theirs.
+    `position` is the number of rows visited since the last whole epoch, and `totals` are theirs. `converged` means that
+    the criterion to stop is met, or that a callback wants to.
     """
 
     position: int = 0
     totals: sgd.Totals = field(default_factory=sgd.Totals)
     objectives: list[float] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
     best: float = -np.inf
     best_state: sgd.State | None = None
     stale: int = 0
@@ -171,6 +217,15 @@ def solution(state: sgd.State) -> tuple[Array, Array]:
     return coefficients(state, flat), bias.astype(flat.dtype)
 
 
+def settled(state: sgd.State) -> sgd.State:
+    """The state were training to end here: itself, or a copy if weights have l1 to receive yet."""
+    if state.received is None:
+        return state
+    state = copy.deepcopy(state)
+    sgd.settle(state, state.weights)
+    return state
+
+
 def decision(rows: Rows, coef: Array, intercept: Array, order: Array | None = None) -> Array:
     """Scores W x + b, (n, K) of the rows' dtype; only of the rows `order` if given."""
     dtype = rows.data.dtype
@@ -208,13 +263,11 @@ def train(loss: Loss, settings: sgd.Settings, state: sgd.State, source: Source, 
         objective = (totals.loss + (0.0 if plan.passive else totals.penalty)) / totals.weight
         if np.isnan(objective):
             raise _divergence("the objective is not a number", progress.epoch)
-        merit = plan.score(state) if plan.score else -objective
-        if plan.verbose:
-            seconds = time.perf_counter() - started
-            score = f"  validation score {merit:.4f}" if plan.score else ""
-            speed = (progress.position - before) / seconds
-            print(f"epoch {progress.epoch + 1:3d}  objective {objective:.6f}{score}  {speed:,.0f} rows/s", flush=True)
-        _close_epoch(settings, state, plan, progress, objective, merit)
+        seconds, visited = time.perf_counter() - started, progress.position - before
+        score = plan.score(settled(state)) if plan.score else None
+        _close_epoch(settings, state, plan, progress, objective, score)
+        if _tell(plan, Epoch(progress.epoch, objective, seconds, score, [state]), visited):
+            progress.converged = True
     finish(state, progress)
     with np.errstate(over="ignore", invalid="ignore"):
         coef, intercept = solution(state)
@@ -248,9 +301,10 @@ def _visit(
 
 
 def _close_epoch(
-    settings: sgd.Settings, state: sgd.State, plan: Plan, progress: Progress, objective: float, merit: float
+    settings: sgd.Settings, state: sgd.State, plan: Plan, progress: Progress, objective: float, score: float | None
 ) -> None:
     """Whether to go on. As in scikit-learn a score has to reach best + tol, an objective to fall to best - tol."""
+    merit = -objective if score is None else score
     improves = merit >= progress.best + plan.tol if plan.tol is not None else True
     stale = 0 if improves else progress.stale + 1
     if merit > progress.best:
@@ -265,6 +319,21 @@ def _close_epoch(
     progress.clipped += progress.totals.clipped
     progress.totals, progress.position = sgd.Totals(), 0
     progress.objectives.append(objective)
+    if score is not None:
+        progress.scores.append(score)
+
+
+def _tell(plan: Plan, record: Epoch, visited: int) -> bool:
+    """Print an epoch's line and call the callbacks; whether one of them wants to stop."""
+    if plan.verbose:
+        score = "" if record.validation_score is None else f"  validation score {record.validation_score:.4f}"
+        speed = visited / record.seconds
+        print(f"epoch {record.epoch:3d}  objective {record.loss:.6f}{score}  {speed:,.0f} rows/s", flush=True)
+    try:
+        answers = [callback(record) for callback in plan.callbacks]
+    finally:
+        record._state.clear()
+    return any(isinstance(answer, (bool, np.bool_)) and answer for answer in answers)
 
 
 def finish(state: sgd.State, progress: Progress) -> None:

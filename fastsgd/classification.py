@@ -9,11 +9,9 @@ import numpy as np
 
 from . import _validation as check
 from ._arrays import Array
-from ._labels import combine_weights, encode, encode_known
+from ._labels import Task, combine_weights, encode, encode_known
 from ._linear import LinearSGD
-from ._training import decision, solution
 from ._validation import Rows
-from .core import sgd
 from .core.losses import Loss
 from .losses import get_loss
 
@@ -53,7 +51,7 @@ class SGDClassifier(LinearSGD):
         Whether every pass visits the rows in a new random order. 'blocks': about a megabyte of neighbouring rows at a
         time, 64 of these blocks mixed, for data on a disk (`fastsgd.load_csr`).
     verbose : int, default=0
-        1 prints a line per pass: objective and rows per second.
+        1 prints a line per pass: objective, validation score if there is one, and rows per second.
     epsilon : float, default=0.1
         Threshold of 'huber', 'epsilon_insensitive' and 'squared_epsilon_insensitive'.
     n_jobs : int or None, default=None
@@ -69,7 +67,7 @@ class SGDClassifier(LinearSGD):
     power_t : float, default=0.5
         Exponent of 'invscaling'.
     early_stopping : bool, default=False
-        Hold out `validation_fraction` of the rows, stratified, stop by the accuracy there, keep the best weights.
+        Hold out `validation_fraction` of the rows, stratified, stop by the score there, keep the best weights.
     validation_fraction : float, default=0.1
         Share of rows held out by `early_stopping`.
     n_iter_no_change : int, default=5
@@ -86,6 +84,13 @@ class SGDClassifier(LinearSGD):
     intercept_decay : float or 'auto', default='auto'
         Factor of the intercept's step. 'auto' is scikit-learn's choice, 0.01 on sparse and 1 on dense input; a number
         makes the two train the same model.
+    scoring : str, callable or None, default=None
+        What `early_stopping` goes by, higher being better: None, what `score` returns; 'loss', the mean loss, negated;
+        another str, that scorer of scikit-learn, which has to be installed; a callable (estimator, X, y) -> float,
+        called with `sample_weight` by name as well if `fit` got one.
+    callbacks : list of callables or None, default=None
+        Each is called after every pass with an `fastsgd.Epoch`, which tells epoch, loss, seconds and validation score,
+        and the coefficients if asked. One that returns True ends training, as if the criterion had been met.
 
     Attributes
     ----------
@@ -101,6 +106,8 @@ class SGDClassifier(LinearSGD):
         Steps made, plus 1.
     loss_curve_ : list of float
         Mean objective of each pass; without the penalty for 'pa1' and 'pa2'.
+    validation_scores_ : list of float
+        Score on the rows held out after each pass; only with `early_stopping`.
     n_features_in_ : int
         Columns of X.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -177,6 +184,8 @@ class SGDClassifier(LinearSGD):
         average: bool | int = False,
         batch_size: int = 1,
         intercept_decay: float | str = "auto",
+        scoring: Any = None,
+        callbacks: Any = None,
     ) -> None:
         self._keep(locals())
 
@@ -209,29 +218,13 @@ class SGDClassifier(LinearSGD):
         """
         self._check_parameters()
         rows = check.check_rows(X)
-        n = rows.shape[0]
-        weights = check.check_weights(sample_weight, n)
-        probabilities = self._probabilities(y, n)
-        if probabilities is None:
-            labels = check.check_labels(y, n)
-            classes, codes = encode(labels)
-        else:
-            classes, codes = np.arange(probabilities.shape[1]), probabilities.argmax(axis=1)
-        if len(classes) < 2:
-            raise ValueError(
-                f"The number of classes has to be greater than one; got {len(classes)} class: "
-                f"{classes[0]!r} in every row"
-            )
-        targets = self._targets(codes, probabilities, len(classes), rows)
-        weights = combine_weights(self.class_weight, classes, codes, weights)
-        outputs = 1 if len(classes) == 2 else len(classes)
-        state = self._starting_state(rows, outputs, coef_init, intercept_init)
-        validation = self._hold_out(rows, codes, weights) if self.early_stopping else None
-        loss = self._loss_of(len(classes))
+        sample_weight = check.check_weights(sample_weight, rows.shape[0])
+        task, classes = self._task(y, rows)
+        weights = combine_weights(self.class_weight, classes, task.truth, sample_weight)
+        state = self._starting_state(rows, task.n_outputs, coef_init, intercept_init)
         fitted = {"classes_": classes, "feature_names_in_": check.feature_names(X)}
-        return self._fit(
-            rows, targets, weights, state, loss, epochs=self.max_iter, validation=validation, fitted=fitted
-        )
+        validation = self._hold_out(rows, task, weights, sample_weight, fitted) if self.early_stopping else None
+        return self._fit(rows, task, weights, state, epochs=self.max_iter, validation=validation, fitted=fitted)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Make one pass over a chunk of the data, going on from the present state.
@@ -262,26 +255,16 @@ class SGDClassifier(LinearSGD):
                 "large sample, n / (K bincount(y)), and pass them as a dict."
             )
         rows = check.check_rows(X) if first else self._known_rows(X, self._state.weights.dtype)
-        n = rows.shape[0]
-        weights = check.check_weights(sample_weight, n)
-        probabilities = self._probabilities(y, n)
-        known = self._known_classes(classes)
-        if probabilities is None:
-            codes = encode_known(check.check_labels(y, n), known)
-        elif probabilities.shape[1] == len(known):
-            codes = probabilities.argmax(axis=1)
-        else:
-            raise ValueError(f"y has {probabilities.shape[1]} columns of probabilities for {len(known)} classes")
-        targets = self._targets(codes, probabilities, len(known), rows)
-        weights = combine_weights(self.class_weight, known, codes, weights)
+        weights = check.check_weights(sample_weight, rows.shape[0])
+        task, known = self._task(y, rows, self._known_classes(classes))
+        weights = combine_weights(self.class_weight, known, task.truth, weights)
         fitted: dict[str, Any] = {"classes_": known}
         if first:
             fitted["feature_names_in_"] = check.feature_names(X)
-            outputs = 1 if len(known) == 2 else len(known)
-            state = self._new_state(outputs, rows.shape[1], rows.data.dtype, rows.sparse)
+            state = self._new_state(task.n_outputs, rows.shape[1], rows.data.dtype, rows.sparse)
         else:
             state = self._state_now()
-        return self._fit(rows, targets, weights, state, self._loss_of(len(known)), epochs=None, fitted=fitted)
+        return self._fit(rows, task, weights, state, epochs=None, fitted=fitted)
 
     def _known_classes(self, classes: Any) -> Array:
         if not hasattr(self, "classes_"):
@@ -312,10 +295,27 @@ class SGDClassifier(LinearSGD):
         name = TWO_CLASSES.get(self.loss, self.loss) if n_classes == 2 else self.loss
         return get_loss(name, epsilon=self.epsilon)
 
-    def _probabilities(self, y: Any, n: int) -> Array | None:
-        if self.loss != "softmax" or y is None:
-            return None
-        return check.check_probabilities(y, n)
+    def _task(self, y: Any, rows: Rows, known: Array | None = None) -> tuple[Task, Array]:
+        """What to learn and the classes: `known`, or those of y."""
+        n = rows.shape[0]
+        probabilities = check.check_probabilities(y, n) if self.loss == "softmax" and y is not None else None
+        if probabilities is not None:
+            classes, codes = np.arange(probabilities.shape[1]), probabilities.argmax(axis=1)
+            if known is not None and len(known) != len(classes):
+                raise ValueError(f"y has {len(classes)} columns of probabilities for {len(known)} classes")
+            classes = classes if known is None else known
+        elif known is not None:
+            classes, codes = known, encode_known(check.check_labels(y, n), known)
+        else:
+            classes, codes = encode(check.check_labels(y, n))
+        if len(classes) < 2:
+            raise ValueError(
+                f"The number of classes has to be greater than one; got {len(classes)} class: "
+                f"{classes[0]!r} in every row"
+            )
+        targets = self._targets(codes, probabilities, len(classes), rows)
+        n_outputs = 1 if len(classes) == 2 else len(classes)
+        return Task(self._loss_of(len(classes)), targets, n_outputs, codes, classes), classes
 
     def _targets(self, codes: Array, probabilities: Array | None, n_classes: int, rows: Rows) -> Array:
         """(n, 1) of -1 / +1 or of class numbers, or (n, K) of probabilities, as the kernel takes them."""
@@ -330,16 +330,8 @@ class SGDClassifier(LinearSGD):
             return (2 * probabilities[:, 1:] - 1).astype(dtype)
         return np.ascontiguousarray(probabilities, dtype)
 
-    def _hold_out(self, rows: Rows, codes: Array, weights: Array | None) -> tuple[Array, Callable[[sgd.State], float]]:
-        """Rows to train on, and the accuracy on the others."""
-        training, held = self._split(rows.shape[0], weights, codes)
-        labels = codes[held]
-
-        def accuracy(state: sgd.State) -> float:
-            scores = decision(rows, *solution(state), held)
-            return float(np.average(_winners(scores) == labels, weights=None if weights is None else weights[held]))
-
-        return training, accuracy
+    def _rate(self, scores: Array, truth: Array, sample_weight: Array | None) -> float:
+        return float(np.average(_winners(scores) == truth, weights=sample_weight))
 
     def decision_function(self, X: Any) -> Array:
         """Scores W x + b.

@@ -20,7 +20,7 @@ class Perceptron(SGDClassifier):
         Step size; without a penalty and from zero weights it only scales the model.
     random_state : int, RandomState, Generator or None, default=0
     alpha, l1_ratio, fit_intercept, max_iter, tol, shuffle, verbose, n_jobs, early_stopping, validation_fraction, \
-n_iter_no_change, class_weight, warm_start, batch_size, intercept_decay
+n_iter_no_change, class_weight, warm_start, batch_size, intercept_decay, scoring, callbacks
         As for `SGDClassifier`, with its attributes and methods.
 
     See Also
@@ -55,6 +55,8 @@ n_iter_no_change, class_weight, warm_start, batch_size, intercept_decay
         warm_start: bool = False,
         batch_size: int = 1,
         intercept_decay: float | str = "auto",
+        scoring: Any = None,
+        callbacks: Any = None,
     ) -> None:
         super().__init__(
             "perceptron",
@@ -77,4 +79,6 @@ n_iter_no_change, class_weight, warm_start, batch_size, intercept_decay
             warm_start=warm_start,
             batch_size=batch_size,
             intercept_decay=intercept_decay,
+            scoring=scoring,
+            callbacks=callbacks,
         )

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
 
 from . import _validation as check
 from ._arrays import Array
+from ._labels import Task
 from ._linear import LinearSGD
-from ._training import decision, solution
 from ._validation import Rows
-from .core import sgd
 from .losses import LOSSES, get_loss
 
 REAL_LOSSES = tuple(name for name, loss in LOSSES.items() if loss.targets == "real")
@@ -29,14 +27,15 @@ class SGDRegressor(LinearSGD):
     power_t : float, default=0.25
         Exponent of 'invscaling'.
     penalty, alpha, l1_ratio, fit_intercept, max_iter, tol, shuffle, verbose, epsilon, random_state, eta0, \
-early_stopping, validation_fraction, n_iter_no_change, warm_start, average, batch_size, intercept_decay
+early_stopping, validation_fraction, n_iter_no_change, warm_start, average, batch_size, intercept_decay, scoring, \
+callbacks
         As for `SGDClassifier`; early stopping goes by R^2.
 
     Attributes
     ----------
     coef_ : ndarray of shape (n_features,)
     intercept_ : ndarray of shape (1,)
-    n_iter_, t_, loss_curve_, n_features_in_, feature_names_in_
+    n_iter_, t_, loss_curve_, validation_scores_, n_features_in_, feature_names_in_
         As for `SGDClassifier`.
 
     Notes
@@ -80,6 +79,8 @@ early_stopping, validation_fraction, n_iter_no_change, warm_start, average, batc
         average: bool | int = False,
         batch_size: int = 1,
         intercept_decay: float | str = "auto",
+        scoring: Any = None,
+        callbacks: Any = None,
     ) -> None:
         self._keep(locals())
 
@@ -111,14 +112,11 @@ early_stopping, validation_fraction, n_iter_no_change, warm_start, average, batc
         """
         self._check_parameters()
         rows = check.check_rows(X)
-        targets, weights = self._targets(y, rows), check.check_weights(sample_weight, rows.shape[0])
-        state = self._starting_state(rows, 1, coef_init, intercept_init)
-        validation = self._hold_out(rows, targets, weights) if self.early_stopping else None
-        loss = get_loss(self.loss, epsilon=self.epsilon)
+        task, weights = self._task(y, rows), check.check_weights(sample_weight, rows.shape[0])
+        state = self._starting_state(rows, task.n_outputs, coef_init, intercept_init)
         fitted = {"feature_names_in_": check.feature_names(X)}
-        return self._fit(
-            rows, targets, weights, state, loss, epochs=self.max_iter, validation=validation, fitted=fitted
-        )
+        validation = self._hold_out(rows, task, weights, weights, fitted) if self.early_stopping else None
+        return self._fit(rows, task, weights, state, epochs=self.max_iter, validation=validation, fitted=fitted)
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Make one pass over a chunk of the data, going on from the present state.
@@ -142,11 +140,13 @@ early_stopping, validation_fraction, n_iter_no_change, warm_start, average, batc
             raise ValueError("early_stopping should be False with partial_fit")
         first = not hasattr(self, "_state")
         rows = check.check_rows(X) if first else self._known_rows(X, self._state.weights.dtype)
-        targets, weights = self._targets(y, rows), check.check_weights(sample_weight, rows.shape[0])
+        task, weights = self._task(y, rows), check.check_weights(sample_weight, rows.shape[0])
         fitted = {"feature_names_in_": check.feature_names(X)} if first else {}
-        state = self._new_state(1, rows.shape[1], rows.data.dtype, rows.sparse) if first else self._state_now()
-        loss = get_loss(self.loss, epsilon=self.epsilon)
-        return self._fit(rows, targets, weights, state, loss, epochs=None, fitted=fitted)
+        if first:
+            state = self._new_state(task.n_outputs, rows.shape[1], rows.data.dtype, rows.sparse)
+        else:
+            state = self._state_now()
+        return self._fit(rows, task, weights, state, epochs=None, fitted=fitted)
 
     def predict(self, X: Any) -> Array:
         """W x + b.
@@ -191,21 +191,13 @@ early_stopping, validation_fraction, n_iter_no_change, warm_start, average, batc
     def _shape_coef(self, coef: Array) -> Array:
         return coef.reshape(-1)
 
-    def _targets(self, y: Any, rows: Rows) -> Array:
+    def _task(self, y: Any, rows: Rows) -> Task:
         targets = check.check_real_targets(y, rows.shape[0], rows.data.dtype)
-        return np.ascontiguousarray(targets).reshape(-1, 1)
+        loss = get_loss(self.loss, epsilon=self.epsilon)
+        return Task(loss, np.ascontiguousarray(targets).reshape(-1, 1), 1, targets)
 
-    def _hold_out(
-        self, rows: Rows, targets: Array, weights: Array | None
-    ) -> tuple[Array, Callable[[sgd.State], float]]:
-        """Rows to train on, and R^2 on the others."""
-        training, held = self._split(rows.shape[0], weights)
-
-        def r_squared(state: sgd.State) -> float:
-            scores = decision(rows, *solution(state), held)
-            return _r_squared(scores[:, 0], targets[held, 0], None if weights is None else weights[held])
-
-        return training, r_squared
+    def _rate(self, scores: Array, truth: Array, sample_weight: Array | None) -> float:
+        return _r_squared(scores[:, 0], truth, sample_weight)
 
 
 def _r_squared(predicted: Array, targets: Array, weights: Array | None) -> float:

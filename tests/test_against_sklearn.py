@@ -215,11 +215,3 @@ def test_warnings_and_errors_are_those_of_both_packages():
     for error in (fastsgd.NotFittedError, exceptions.NotFittedError):
         with pytest.raises(error, match="is not fitted yet"):
             fastsgd.SGDClassifier().predict(X)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_parameters_and_defaults(kind):
-    """Every parameter of scikit-learn's, with its default; ours besides are batch_size and intercept_decay."""
-    ours, theirs = (of().get_params() for of in KINDS[kind])
-    assert {name: ours.get(name, "missing") for name in theirs} == theirs
-    assert set(ours) - set(theirs) == {"batch_size", "intercept_decay"}
