@@ -16,10 +16,10 @@ setup(
             f"fastsgd.core.{name}",
             [f"fastsgd/core/{name}.pyx"],
             include_dirs=["fastsgd/core"],
-            depends=["fastsgd/core/simd.h"],
+            depends=["fastsgd/core/simd.h", "fastsgd/core/words.h"],
             extra_compile_args=compile_args,
             libraries=libraries,
         )
-        for name in ("checks", "losses", "sgd", "svmlight")
+        for name in ("checks", "decimal", "losses", "sgd", "svmlight")
     ]
 )

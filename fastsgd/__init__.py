@@ -15,10 +15,11 @@ from ._linear import load
 from ._sklearn import ConvergenceWarning, NotFittedError
 from ._training import Epoch
 from .classification import SGDClassifier
-from .io import CSR, load_svmlight
+from .io import CSR
 from .losses import check_gradient
 from .perceptron import Perceptron
 from .regression import SGDRegressor
+from .svmlight import iter_svmlight, load_svmlight
 
 __version__ = "0.1.0"
 
@@ -31,6 +32,7 @@ __all__ = [
     "SGDClassifier",
     "SGDRegressor",
     "check_gradient",
+    "iter_svmlight",
     "load",
     "load_svmlight",
     "losses",

@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from . import SGDClassifier, SGDRegressor, __version__
 from ._linear import from_archive
-from .io import CSR, ZeroBased, load_archive, read_svmlight, save_archive
+from .io import CSR, load_archive, save_archive
 from .losses import LOSSES, get_loss
+from .svmlight import ZeroBased, read_svmlight
 
 Vector = npt.NDArray[np.float64]
 

@@ -1,34 +1,26 @@
-"""Files: sparse rows in svmlight text, and the archive that models are kept in."""
+"""The container of sparse rows, and the archive that models are kept in."""
 
 from __future__ import annotations
 
-import codecs
-import gzip
 import io
 import json
 import os
 import secrets
 import struct
-import sys
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import IO, Any, Literal, TypeAlias, cast
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from .core.svmlight import parse
-
-__all__ = ["CSR", "load_archive", "load_svmlight", "save_archive"]
+__all__ = ["CSR", "load_archive", "save_archive"]
 
 Array: TypeAlias = npt.NDArray[Any]
 PathLike: TypeAlias = str | os.PathLike[str]
-ZeroBased: TypeAlias = bool | Literal["auto"]
-
-_BLOCK = 8 << 20  # bytes of text parsed at a time
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -78,146 +70,6 @@ class CSR:
         except ImportError as error:
             raise ImportError("to_scipy needs scipy; install it, or pass the CSR itself to an estimator") from error
         return csr_array((self.data, self.indices, self.indptr), shape=self.shape)
-
-
-def load_svmlight(
-    path: PathLike,
-    *,
-    n_features: int | None = None,
-    dtype: npt.DTypeLike = np.float32,
-    zero_based: ZeroBased = "auto",
-) -> tuple[CSR, npt.NDArray[np.float64]]:
-    """Read a file in svmlight / LIBSVM format.
-
-    Each line is `label [qid:N] index:value index:value ... [# comment]`; blank lines and comments are skipped,
-    query ids are ignored, and pairs may come in any order. Values are rounded as Python's float() rounds them,
-    then to `dtype`; zeros that the file spells out are stored.
-
-    Parameters
-    ----------
-    path : str or path-like
-        Plain text or gzip, which is recognised by its first bytes; "-" reads standard input.
-    n_features : int, optional
-        Columns of the result; by default as many as the file uses. Give a test file those of its training file.
-    dtype : data-type, default numpy.float32
-        float32 or float64, the type of the values.
-    zero_based : bool or "auto", default "auto"
-        Whether the file counts features from 0 (True) or from 1 (False; ids are then shifted down by one).
-        "auto" takes a file without an id 0 to count from 1, as scikit-learn does. A test file that happens to lack
-        an id 0 that its training file has needs zero_based=True.
-
-    Returns
-    -------
-    X : CSR
-        Shape (n, d), columns increasing in each row; `indices` int32 if the ids fit, else int64; `indptr` int64.
-    y : ndarray of float64, shape (n,)
-        The labels.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read.
-    ValueError
-        If a line is malformed (with its number, the text at fault and what to do), a feature id occurs twice in
-        a row or does not fit `n_features`, or the file holds no rows.
-
-    References
-    ----------
-    https://www.cs.cornell.edu/people/tj/svm_light/
-    """
-    X, y, _ = read_svmlight(path, n_features, dtype, zero_based)
-    return X, y
-
-
-def read_svmlight(
-    path: PathLike,
-    n_features: int | None = None,
-    dtype: npt.DTypeLike = np.float32,
-    zero_based: ZeroBased = "auto",
-) -> tuple[CSR, npt.NDArray[np.float64], bool]:
-    """`load_svmlight`, and whether the file was found, or said, to count features from 0."""
-    dtype = np.dtype(dtype)
-    if dtype not in (np.float32, np.float64):
-        raise ValueError(f"dtype is {dtype}; svmlight files are read as float32 or float64")
-    if zero_based not in (True, False, "auto"):
-        raise ValueError(f"zero_based is {zero_based!r}; it must be True, False or 'auto'")
-    if n_features is not None and n_features < 1:
-        raise ValueError(f"n_features is {n_features}; it must be at least 1")
-    name = "<stdin>" if path == "-" else os.fsdecode(path)
-    labels: list[Array] = []
-    lengths: list[Array] = []
-    indices: list[Array] = []
-    values: list[Array] = []
-    first, low, high, high_line, line = 1, 1, -1, 0, 1
-    for text in _whole_lines(path, name):
-        chunk = parse(text.removeprefix(codecs.BOM_UTF8) if line == 1 else text, dtype, name, line)
-        line += chunk.lines
-        low = min(low, chunk.low)
-        if low == 0 and not zero_based:
-            raise ValueError(
-                f"{name}, line {chunk.low_line}: feature 0, but zero_based=False says that the file counts from 1; "
-                "correct the line or pass zero_based=True"
-            )
-        first = low if zero_based == "auto" else int(not zero_based)
-        if chunk.high > high:
-            high, high_line = chunk.high, chunk.high_line
-        if n_features is not None and high - first >= n_features:
-            raise ValueError(
-                f"{name}, line {high_line}: feature {high} is beyond n_features={n_features}, counting "
-                f"from {first}; pass n_features={high + 1 - first} or more"
-            )
-        labels.append(chunk.labels)
-        lengths.append(chunk.lengths)
-        indices.append(chunk.ids.astype(np.int32) if chunk.high <= np.iinfo(np.int32).max else chunk.ids)
-        values.append(chunk.values)
-    y = _join(labels) if labels else np.empty(0)
-    if y.size == 0:
-        raise ValueError(f"{name}: no rows; the file is empty or holds only comments")
-    indptr = np.zeros(y.size + 1, np.int64)
-    np.cumsum(_join(lengths), out=indptr[1:])
-    columns = _join(indices)
-    columns -= first
-    shape = (y.size, max(high + 1 - first, 0) if n_features is None else n_features)
-    return CSR(_join(values), columns, indptr, shape), y, first == 0
-
-
-def _join(parts: list[Array]) -> Array:
-    """One array of them all; the parts are freed."""
-    whole = np.concatenate(parts)
-    parts.clear()
-    return whole
-
-
-@contextmanager
-def _open(path: PathLike) -> Iterator[IO[bytes]]:
-    with nullcontext(sys.stdin.buffer) if path == "-" else open(path, "rb") as stream:
-        # No line begins with byte 0x1f: the first byte of gzip's magic decides, and a slow pipe has one to peek at.
-        if cast(io.BufferedReader, stream).peek(1)[:1] == b"\x1f":
-            with gzip.GzipFile(fileobj=stream) as unzipped:
-                yield cast(IO[bytes], unzipped)
-        else:
-            yield stream
-
-
-def _whole_lines(path: PathLike, name: str) -> Iterator[bytes]:
-    """Pieces of about _BLOCK bytes, cut after a newline; a line longer than that is a piece of its own."""
-    pending: list[bytes] = []
-    with _open(path) as stream:
-        while block := _read(stream, name):
-            lines, newline, rest = block.rpartition(b"\n")
-            if newline:
-                yield b"".join((*pending, lines, newline))
-                pending.clear()
-            pending.append(rest)
-    if any(pending):
-        yield b"".join(pending)
-
-
-def _read(stream: IO[bytes], name: str) -> bytes:
-    try:
-        return stream.read(_BLOCK)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{name}: truncated or corrupted gzip ({error}); fetch or compress it again") from error
 
 
 # An archive is a zip file: first _HEADER, as JSON, then each array as NumPy's .npy, so numpy.load opens it too.

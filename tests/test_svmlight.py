@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fastsgd import load_svmlight
-from fastsgd.core.svmlight import LARGEST_ID, parse
+from fastsgd.core.svmlight import LARGEST_ID, Malformed, parse
 
 DATA = Path(__file__).parent / "data"
 NUMBER = rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
@@ -89,9 +89,9 @@ def test_one_line(line, label, pairs, newline):
 
 def test_lines_without_rows():
     chunk = parse(b"\n# all comment 1:2\n \t\r\n1 1:2\n\n#\n-1 4:5\n\n", np.float32)
-    assert as_rows(*chunk[:4]) == [(1, [(1, 2)]), (-1, [(4, 5)])]
+    assert as_rows(chunk.labels, chunk.lengths, chunk.ids, chunk.values) == [(1, [(1, 2)]), (-1, [(4, 5)])]
     assert chunk.lines == 8
-    assert (chunk.low, chunk.low_line, chunk.high, chunk.high_line) == (1, 4, 4, 7)
+    assert (chunk.low, chunk.low_line, chunk.high, chunk.high_line) == (1, 3, 4, 6)
 
 
 @pytest.mark.parametrize("text", [b"", b"\n\n", b"# only\n#comments", b" \t\r\n"])
@@ -172,7 +172,7 @@ FAULTS = [
     (b"-inf 1:2", "label '-inf' is not finite"),
     (b"1e999 1:2", "label '1e999' overflows float64; rescale"),
     (b"1:2 3:4", "no label before '1:2'; a row is `label index:value"),
-    (b"1,2 1:2", "label '1,2' lists several; multilabel data is not supported yet"),
+    (b"1,2 1:2", "label '1,2' is not one number; several, commas between, need multilabel=True"),
     (b"1 abc", "expected index:value, found 'abc'; colon between the two"),
     (b"1 1:2 34", "expected index:value, found '34'"),
     (b"1 1 :2", "expected index:value, found '1'"),
@@ -194,9 +194,9 @@ FAULTS = [
     (b"1 1:1e+", "value of '1:1e+' is not a number"),
     (b"1 1:--1", "value of '1:--1' is not a number"),
     (b"1 1:1,5", "value of '1:1,5' is not a number"),
-    (b"1 1:NaN", "value of '1:NaN' is not finite; replace it or leave it out"),
+    (b"1 1:NaN", "value of '1:NaN' is not finite; replace it, leave it out, or pass ensure_all_finite=False"),
     (b"1 1:-Infinity", "value of '1:-Infinity' is not finite"),
-    (b"1 1:1e999", "value of '1:1e999' overflows float64; rescale it"),
+    (b"1 1:1e999", "value of '1:1e999' overflows float64; rescale it, or pass ensure_all_finite=False"),
     (b"1 1:1e39", "value of '1:1e39' overflows float32; rescale it, or pass dtype=np.float64"),
     (b"1 1:2 1:3", "feature 1 occurs twice, as '1:2' and '1:3'; keep one"),
     (b"1 qid:7 7:1 2:2 07:3 # 7:4", "feature 7 occurs twice, as '7:1' and '07:3'; keep one"),
@@ -219,12 +219,6 @@ def test_fault(load, line, message, tail):
         load(b"1 1:2\n# comment\n\n" + line + tail)
     with pytest.raises(Refused, match="4"):
         naive(b"1 1:2\n# comment\n\n" + line + tail, np.float32)
-
-
-def test_parse_names_the_lines_it_is_told():
-    with pytest.raises(ValueError, match=r"^part, line 42: "):
-        parse(b"1 1:2\nx\n", np.float32, "part", 41)
-    assert parse(b"\n1 3:2\n", np.float32, "part", 41).high_line == 42
 
 
 # Oracles
@@ -273,6 +267,14 @@ def mutated(rng):
     return bytes(text)
 
 
+def rows_or_line(text, dtype):
+    """What was read, or the number of the line that was refused."""
+    try:
+        return parsed(text, dtype)
+    except Malformed as error:
+        return error.line + 1
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_mutated_text_is_read_or_refused_as_by_the_naive_parser(dtype):
     rng = random.Random(dtype().itemsize)
@@ -283,10 +285,8 @@ def test_mutated_text_is_read_or_refused_as_by_the_naive_parser(dtype):
             expected = naive(text, dtype)
         except Refused as error:
             refused += 1
-            with pytest.raises(ValueError, match=rf"^f, line {error}: "):
-                parse(text, dtype, "f")
-        else:
-            assert parsed(text, dtype) == expected, text
+            expected = error.args[0]
+        assert rows_or_line(text, dtype) == expected, text
     assert 1000 < refused < 5000
 
 
@@ -297,5 +297,5 @@ def test_binary_rubbish():
             text = rng.integers(low, high, size).astype(np.uint8).tobytes()
             try:
                 parse(text, np.float32)
-            except ValueError as error:
-                assert re.match(r"<text>, line \d+: ", str(error))  # noqa: PT017
+            except Malformed as error:
+                assert 0 <= error.line <= text.count(b"\n")  # noqa: PT017

@@ -7,8 +7,10 @@ LARGEST_ID: int
 
 class Chunk(NamedTuple):
     labels: npt.NDArray[np.float64]
+    counts: npt.NDArray[np.int64] | None
+    queries: npt.NDArray[np.int64] | None
     lengths: npt.NDArray[np.int64]
-    ids: npt.NDArray[np.int64]
+    ids: npt.NDArray[Any]
     values: npt.NDArray[Any]
     lines: int
     low: int
@@ -16,4 +18,10 @@ class Chunk(NamedTuple):
     high: int
     high_line: int
 
-def parse(text: bytes, dtype: npt.DTypeLike, name: str = ..., first_line: int = ...) -> Chunk: ...
+class Malformed(Exception):
+    line: int
+    problem: str
+
+def parse(
+    text: bytes, dtype: npt.DTypeLike, multilabel: bool = ..., query_id: bool = ..., finite: bool = ...
+) -> Chunk: ...

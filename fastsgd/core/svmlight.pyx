@@ -2,8 +2,8 @@
 # cython: freethreading_compatible=True
 """Text in svmlight / LIBSVM format to arrays.
 
-A line is `label [qid:N] {index:value} [# comment]`; one that is blank or all comment holds no row. `parse`
-is a pure function of whole lines, so that a file may be read in pieces of any size and in any order.
+A line is `label[,label...] [qid:N] {index:value} [# comment]`; one that is blank or all comment holds no row. `parse`
+is a pure function of whole lines, so that a file may be read in pieces of any size, in any order and by many threads.
 """
 
 import re
@@ -11,39 +11,44 @@ from collections import namedtuple
 
 import numpy as np
 
-from cpython.conversion cimport PyOS_string_to_double
 from cython cimport floating
-from libc.math cimport NAN, isfinite
+from libc.math cimport isfinite
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memchr, strncmp
 
-# 10^k is exact in a double up to k = 22, and so is an integer up to 2^53.
-cdef double[23] TEN = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11,
-                       1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22]
-cdef uint64_t EXACT = 1 << 53
+from .decimal cimport is_digit, parse_digits, parse_number, parse_special
 
 # Ten times this plus any digit is a valid int64 with room for one more: an id and the column count fit.
 cdef int64_t LAST_TENTH = 922337203685477579
 LARGEST_ID = 10 * LAST_TENTH + 9
 
 cdef enum Fault:
-    NONE, LABEL, PAIR, TWICE
+    NONE, LABEL, PAIR, TWICE, QUERY
 
 cdef struct Outcome:
-    int64_t rows, entries, lines
+    bint multilabel, finite                 # what is asked for: several labels a row; NaN and infinities refused
+    int64_t rows, labels, entries, lines
     int64_t low, low_line, high, high_line  # smallest and largest feature id, and the lines that hold them
     Fault fault
     const char* at                          # the label or pair at fault
     int64_t twice                           # the feature id that occurs twice
 
-Chunk = namedtuple("Chunk", "labels lengths ids values lines low low_line high high_line")
-Chunk.__doc__ = """What `parse` found: each row's label (float64) and number of entries (int64); each entry's feature id
-(int64, as in the text, increasing in each row) and value; the number of lines; the smallest and largest id and the
-lines that hold them (`low > high` if there is no entry)."""
+Chunk = namedtuple("Chunk", "labels counts queries lengths ids values lines low low_line high high_line")
+Chunk.__doc__ = """What `parse` found.
+
+Of all rows the labels (float64); of each the number of labels (int64; None unless multilabel), the query id (int64;
+None unless asked for) and the number of entries (int64). Of each entry the feature id, as in the text and increasing in
+each row (int32 if all fit, else int64), and the value. The number of lines; the smallest and the largest id and the
+lines that hold them, counted from 0 (`low > high` if there is no entry).
+"""
 
 
-cdef inline bint is_digit(char c) noexcept nogil:
-    return b"0" <= c <= b"9"
+class Malformed(Exception):
+    """A line that is no row: its number, counted from 0, and what is wrong with it."""
+
+    def __init__(self, line, problem):
+        super().__init__(line, problem)
+        self.line, self.problem = line, problem
 
 
 cdef inline bint is_blank(char c) noexcept nogil:
@@ -64,58 +69,11 @@ cdef inline const char* skip_blanks(const char* p) noexcept nogil:
     return p
 
 
-cdef double convert(const char* p) noexcept with gil:
-    """Correctly rounded, whatever the locale; infinity on overflow."""
-    cdef char* end
-    try:
-        return PyOS_string_to_double(p, &end, NULL)
-    except Exception:  # more digits than memory holds
-        return NAN
-
-
-cdef inline const char* parse_number(const char* p, double* x) noexcept nogil:
-    """Read [+-]digits[.digits][e[+-]digits]; return its end, or NULL if p is at no finite number."""
-    cdef const char* start = p
-    cdef const char* mark
-    cdef uint64_t mantissa = 0
-    cdef int64_t digits, scale = 0, exponent = 0
-    cdef bint negative = p[0] == b"-", shrinks
-    if negative or p[0] == b"+":
-        p += 1
-    mark = p
-    while is_digit(p[0]):
-        mantissa = 10 * mantissa + <uint64_t> (p[0] - 48)
-        p += 1
-    digits = p - mark
-    if p[0] == b".":
-        p += 1
-        mark = p
-        while is_digit(p[0]):
-            mantissa = 10 * mantissa + <uint64_t> (p[0] - 48)
-            p += 1
-        scale = mark - p
-        digits -= scale
-    if digits == 0:
-        return NULL
-    if p[0] == b"e" or p[0] == b"E":
-        p += 1
-        shrinks = p[0] == b"-"
-        if shrinks or p[0] == b"+":
-            p += 1
-        if not is_digit(p[0]):
-            return NULL
-        while is_digit(p[0]):
-            exponent = min(10 * exponent + (p[0] - 48), 1000000)
-            p += 1
-        scale += -exponent if shrinks else exponent
-    if digits > 19 or mantissa > EXACT or scale < -22 or scale > 22:
-        x[0] = convert(start)
-        return p if isfinite(x[0]) else NULL
-    # One rounding of two exact operands (Clinger 1990).
-    x[0] = <double> mantissa / TEN[-scale] if scale < 0 else <double> mantissa * TEN[scale]
-    if negative:
-        x[0] = -x[0]
-    return p
+cdef inline const char* parse_value(const char* p, const char* end, bint finite, double* x) noexcept nogil:
+    cdef const char* stop = parse_number(p, end, x)
+    if stop == NULL and not finite:
+        return parse_special(p, x)
+    return stop
 
 
 cdef void sort_row(int64_t* ids, floating* values, Py_ssize_t n) noexcept nogil:
@@ -142,26 +100,32 @@ cdef const char* parse_pairs(
     """Read the pairs up to the end of the line or its comment, sorted by id; return that end, or NULL on a fault."""
     cdef const char* start
     cdef Py_ssize_t n = 0, i
-    cdef int64_t id, previous = -1
+    cdef int64_t previous = -1
+    cdef uint64_t id
     cdef double value
     cdef bint increasing = True
     p = skip_blanks(p)
     while not ends_line(p, end):
         out.at = start = p
         id = 0
-        while is_digit(p[0]) and id <= LAST_TENTH:
-            id = 10 * id + (p[0] - 48)
-            p += 1
+        p = parse_digits(p, end, &id)
+        if p - start > 18:
+            # It may have wrapped around: once more, with care.
+            p = start
+            id = 0
+            while is_digit(p[0]) and id <= <uint64_t> LAST_TENTH:
+                id = 10 * id + <uint64_t> (p[0] - 48)
+                p += 1
         if p == start or p[0] != b":":
             out.fault = PAIR
             return NULL
-        p = parse_number(p + 1, &value)
-        if p == NULL or not ends_token(p, end) or not isfinite(<floating> value):
+        p = parse_value(p + 1, end, out.finite, &value)
+        if p == NULL or not ends_token(p, end) or (out.finite and not isfinite(<floating> value)):
             out.fault = PAIR
             return NULL
-        ids[n], values[n] = id, <floating> value
-        increasing &= id > previous
-        previous = id
+        ids[n], values[n] = <int64_t> id, <floating> value
+        increasing &= <int64_t> id > previous
+        previous = <int64_t> id
         n += 1
         p = skip_blanks(p)
     if not increasing:
@@ -174,37 +138,76 @@ cdef const char* parse_pairs(
     return p
 
 
-cdef const char* parse_label(const char* p, const char* end, double* label, Outcome* out) noexcept nogil:
-    """Read the label and a `qid:N` that may follow; return their end, or NULL on a fault."""
+cdef const char* parse_labels(const char* p, const char* end, double* labels, Outcome* out) noexcept nogil:
+    """Read the label, or with multilabel any number of them, commas between; return their end, or NULL on a fault."""
+    cdef const char* start = p
+    cdef int64_t n = 0
     out.at = p
     out.fault = LABEL
-    p = parse_number(p, label)
-    if p == NULL or not ends_token(p, end):
+    if out.multilabel and strncmp(p, b"qid:", 4) == 0:
+        out.fault = NONE
+        return p
+    while True:
+        p = parse_value(p, end, out.finite, labels + n)
+        if p == NULL or (out.finite and not isfinite(labels[n])):
+            return NULL
+        n += 1
+        if not out.multilabel or p[0] != b",":
+            break
+        p += 1
+    if out.multilabel and n == 1 and p[0] == b":":
+        # A pair: the row has no labels.
+        n = 0
+        p = start
+    elif not ends_token(p, end):
         return NULL
-    p = skip_blanks(p)
-    if strncmp(p, b"qid:", 4) == 0:
-        out.at = p
-        out.fault = PAIR
-        p += 4
-        if not is_digit(p[0]):
-            return NULL
-        while is_digit(p[0]):
-            p += 1
-        if not ends_token(p, end):
-            return NULL
+    out.labels += n
     out.fault = NONE
     return p
 
 
+cdef const char* parse_query(const char* p, const char* end, int64_t* query, Outcome* out) noexcept nogil:
+    """Read the `qid:N` that may be here, and must if `query` is not NULL; return its end, or NULL on a fault."""
+    cdef const char* start
+    cdef int64_t id = 0
+    p = skip_blanks(p)
+    out.at = p
+    if strncmp(p, b"qid:", 4) != 0:
+        if query == NULL:
+            return p
+        out.fault = QUERY
+        return NULL
+    start = p = p + 4
+    while is_digit(p[0]):
+        if id > LAST_TENTH and query != NULL:
+            out.fault = QUERY
+            return NULL
+        id = <int64_t> (10 * <uint64_t> id + <uint64_t> (p[0] - 48))
+        p += 1
+    if p == start or not ends_token(p, end):
+        out.fault = PAIR
+        return NULL
+    if query != NULL:
+        query[0] = id
+    return p
+
+
 cdef void parse_lines(
-    const char* p, const char* end, double* labels, int64_t* lengths, int64_t* ids, floating* values, Outcome* out
+    const char* p, const char* end, double* labels, int64_t* counts, int64_t* queries, int64_t* lengths,
+    int64_t* ids, floating* values, Outcome* out
 ) noexcept nogil:
+    """Read all lines, or up to the first fault. `queries` is NULL if none are asked for."""
     cdef Py_ssize_t n = 0
     while p < end:
         out.lines += 1
         p = skip_blanks(p)
         if not ends_line(p, end):
-            p = parse_label(p, end, labels + out.rows, out)
+            n = out.labels
+            p = parse_labels(p, end, labels + n, out)
+            if p == NULL:
+                return
+            counts[out.rows] = out.labels - n
+            p = parse_query(p, end, queries + out.rows if queries != NULL else NULL, out)
             if p == NULL:
                 return
             p = parse_pairs(p, end, ids + out.entries, values + out.entries, &n, out)
@@ -224,7 +227,7 @@ cdef void parse_lines(
         p += 1
 
 
-def parse(bytes text, dtype, str name="<text>", first_line=1):
+def parse(bytes text, dtype, bint multilabel=False, bint query_id=False, bint finite=True):
     """Parse whole lines of svmlight text.
 
     Parameters
@@ -233,46 +236,58 @@ def parse(bytes text, dtype, str name="<text>", first_line=1):
         Whole lines; only the last may lack its newline.
     dtype : type
         numpy.float32 or numpy.float64, the type of the values.
-    name, first_line : str, int
-        What error messages call the text, and the number of its first line.
+    multilabel : bool
+        Whether a row has any number of labels, commas between, instead of one.
+    query_id : bool
+        Whether the query ids are wanted; every row must have one then.
+    finite : bool
+        Whether NaN, infinities and numbers too large for their type are faults.
 
     Returns
     -------
     Chunk
-        See its docstring.
+        See its docstring. Lines are counted from 0.
 
     Raises
     ------
-    ValueError
+    Malformed
         At the first malformed line, with its number, the text at fault and what to do.
     """
     cdef const char* start = text
     cdef const char* end = start + len(text)
     cdef Outcome out
-    cdef Py_ssize_t rows = text.count(b"\n") + 1, entries = text.count(b":") + 1  # upper bounds, never 0
+    # The shortest rows are of 2 characters, the shortest labels of 2 and the shortest pairs of 4, separators included.
+    cdef Py_ssize_t rows = len(text) // 2 + 1, entries = len(text) // 4 + 1
     cdef double[::1] labels = np.empty(rows)
+    cdef int64_t[::1] counts = np.empty(rows, np.int64)
     cdef int64_t[::1] lengths = np.empty(rows, np.int64)
+    cdef int64_t[::1] queries = np.empty(rows if query_id else 1, np.int64)
+    cdef int64_t* asked = &queries[0] if query_id else NULL
     cdef int64_t[::1] ids = np.empty(entries, np.int64)
     cdef float[::1] single
     cdef double[::1] double_
-    out = Outcome(rows=0, entries=0, lines=0, low=LARGEST_ID, low_line=0, high=-1, high_line=0, fault=NONE, at=start,
-                  twice=0)
+    out = Outcome(multilabel=multilabel, finite=finite, rows=0, labels=0, entries=0, lines=0, low=LARGEST_ID,
+                  low_line=0, high=-1, high_line=0, fault=NONE, at=start, twice=0)
     values = np.empty(entries, dtype)
     if dtype == np.float32:
         single = values
         with nogil:
-            parse_lines(start, end, &labels[0], &lengths[0], &ids[0], &single[0], &out)
+            parse_lines(start, end, &labels[0], &counts[0], asked, &lengths[0], &ids[0], &single[0], &out)
     else:
         double_ = values
         with nogil:
-            parse_lines(start, end, &labels[0], &lengths[0], &ids[0], &double_[0], &out)
+            parse_lines(start, end, &labels[0], &counts[0], asked, &lengths[0], &ids[0], &double_[0], &out)
     if out.fault != NONE:
-        problem = _explain(text, out.at - start, out.fault, out.twice, dtype)
-        raise ValueError(f"{name}, line {first_line + out.lines - 1}: {problem}")
+        raise Malformed(out.lines - 1, _explain(text, out.at - start, out.fault, out.twice, dtype))
+    # Copies, so that no more memory than is filled stays in use.
     return Chunk(
-        np.asarray(labels)[:out.rows], np.asarray(lengths)[:out.rows],
-        np.asarray(ids)[:out.entries], values[:out.entries], out.lines,
-        out.low, first_line + out.low_line - 1, out.high, first_line + out.high_line - 1,
+        np.array(labels[:out.labels]),
+        np.array(counts[:out.rows]) if multilabel else None,
+        np.array(queries[:out.rows]) if query_id else None,
+        np.array(lengths[:out.rows]),
+        np.array(ids[:out.entries], np.int32 if out.high <= 0x7FFFFFFF else np.int64),
+        values[:out.entries].copy(),
+        out.lines, out.low, out.low_line - 1, out.high, out.high_line - 1,
     )
 
 
@@ -280,6 +295,8 @@ def _explain(text, at, fault, twice, dtype):
     if fault == TWICE:
         return _explain_twice(text[text.rfind(b"\n", 0, at) + 1:].partition(b"\n")[0], twice)
     token = re.compile(rb"[^\s#]*").match(text, at)[0]
+    if fault == QUERY:
+        return _explain_query(token)
     return _explain_label(token) if fault == LABEL else _explain_pair(token, dtype)
 
 
@@ -292,8 +309,15 @@ def _explain_label(token):
     if b":" in token:
         return f"no label before {_quote(token)}; a row is `label index:value index:value ...`"
     if b"," in token:
-        return f"label {_quote(token)} lists several; multilabel data is not supported yet, keep one number a row"
+        return f"label {_quote(token)} is not one number; several, commas between, need multilabel=True"
     return f"label {_quote(token)} {_explain_number(token, np.float64)}"
+
+
+def _explain_query(token):
+    if token.startswith(b"qid:"):
+        return f"query id {_quote(token)} is above {LARGEST_ID}, the largest that fits; renumber the queries"
+    where = f"before {_quote(token)}" if token else "in this row"
+    return f"no qid:N {where}; query_id=True needs one in each row"
 
 
 def _explain_pair(token, dtype):
@@ -318,10 +342,12 @@ def _explain_number(token, dtype):
         return "is not a number; write it like 3, -0.5 or 1e-3"
     if size < np.inf:
         return f"overflows {np.dtype(dtype).name}; rescale it, or pass dtype=np.float64"
-    return "overflows float64; rescale it" if re.search(rb"\d", token) else "is not finite; replace it or leave it out"
+    if re.search(rb"\d", token):
+        return "overflows float64; rescale it, or pass ensure_all_finite=False to read it as an infinity"
+    return "is not finite; replace it, leave it out, or pass ensure_all_finite=False"
 
 
 def _explain_twice(line, id):
-    first, second, *_ = (pair for pair in line.partition(b"#")[0].split()[1:]
-                         if not pair.startswith(b"qid") and int(pair.partition(b":")[0]) == id)
+    pairs = (token.partition(b":") for token in line.partition(b"#")[0].split())
+    first, second, *_ = (b"".join(pair) for pair in pairs if pair[1] and pair[0] != b"qid" and int(pair[0]) == id)
     return f"feature {id} occurs twice, as {_quote(first)} and {_quote(second)}; keep one"
