@@ -12,6 +12,7 @@ except ModuleNotFoundError as error:
 
 from . import losses
 from ._linear import load
+from ._onnx import to_onnx
 from ._sklearn import ConvergenceWarning, NotFittedError
 from ._training import Epoch
 from .classification import SGDClassifier
@@ -36,4 +37,5 @@ __all__ = [
     "load",
     "load_svmlight",
     "losses",
+    "to_onnx",
 ]
