@@ -16,6 +16,7 @@ from ._onnx import to_onnx
 from ._sklearn import ConvergenceWarning, NotFittedError
 from ._training import Epoch
 from .classification import SGDClassifier
+from .disk import convert_svmlight, load_csr, save_csr
 from .io import CSR
 from .losses import check_gradient
 from .perceptron import Perceptron
@@ -33,9 +34,12 @@ __all__ = [
     "SGDClassifier",
     "SGDRegressor",
     "check_gradient",
+    "convert_svmlight",
     "iter_svmlight",
     "load",
+    "load_csr",
     "load_svmlight",
     "losses",
+    "save_csr",
     "to_onnx",
 ]

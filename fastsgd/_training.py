@@ -289,9 +289,16 @@ def _visit(
             per_slice, known = slice_length(rows, state.bias.size, settings.batch_size), rows
         for first in range(max(0, progress.position - done), order.size, per_slice):
             part = order[first : first + per_slice]
-            sgd.train(
-                loss, settings, state, rows.data, rows.indices, rows.indptr, targets, weights, part, progress.totals
-            )
+            # A long batch is interrupted in its midst: then the step has not been made.
+            before = copy.deepcopy(state) if 1 < part.size <= settings.batch_size else None
+            try:
+                sgd.train(
+                    loss, settings, state, rows.data, rows.indices, rows.indptr, targets, weights, part, progress.totals
+                )
+            except BaseException:
+                if before is not None:
+                    restore(state, before)
+                raise
             progress.position += part.size
             if progress.totals.bad_row >= 0:
                 raise _divergence(f"the score of row {progress.totals.bad_row} is not finite", progress.epoch)

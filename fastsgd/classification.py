@@ -80,7 +80,7 @@ class SGDClassifier(LinearSGD):
         True: `coef_` is the mean of the iterates of all steps [2]_; an int: of the steps from that one on.
     batch_size : int, default=1
         Rows scored at the same weights before one step with their mean gradient; n or more is full-batch descent. A
-        batch takes `batch_size` x n_outputs x 8 bytes and cannot be interrupted.
+        batch takes `batch_size` x n_outputs x 8 bytes.
     intercept_decay : float or 'auto', default='auto'
         Factor of the intercept's step. 'auto' is scikit-learn's choice, 0.01 on sparse and 1 on dense input; a number
         makes the two train the same model.

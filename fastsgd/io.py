@@ -112,7 +112,7 @@ def save_archive(path: PathLike, header: Mapping[str, Any], arrays: Mapping[str,
                 f"array {name!r} holds Python objects, which a file without pickle cannot; "
                 "convert it to numbers or to a fixed-width string dtype"
             )
-    with _replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
         # ZipInfo's fixed date makes equal models equal files.
         archive.writestr(zipfile.ZipInfo(_HEADER), text)
         for name, array in checked.items():
@@ -171,7 +171,7 @@ def _read_arrays(archive: zipfile.ZipFile, names: list[str]) -> dict[str, Array]
 
 
 @contextmanager
-def _replacing(path: PathLike) -> Iterator[IO[bytes]]:
+def replacing(path: PathLike) -> Iterator[IO[bytes]]:
     """A new file that takes the place of `path` once it is complete and on disk."""
     target = os.path.realpath(path)
     if os.path.exists(target) and not os.path.isfile(target):
@@ -185,9 +185,20 @@ def _replacing(path: PathLike) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, target)
+        sync_folder(os.path.dirname(target))
     except BaseException as error:
         with suppress(OSError):
             os.unlink(partial)
         if isinstance(error, OSError) and error.filename == partial:
             error.filename = os.fsdecode(path)
         raise
+
+
+def sync_folder(path: str) -> None:
+    """Make the names in a folder durable, where the system can."""
+    if os.name == "posix":
+        folder = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

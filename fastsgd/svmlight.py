@@ -179,6 +179,21 @@ def iter_svmlight(
     return _iterate(options, size)
 
 
+def parsed(
+    path: Source,
+    n_features: int | None = None,
+    dtype: npt.DTypeLike = np.float32,
+    zero_based: ZeroBased = "auto",
+    n_jobs: int | None = None,
+) -> Iterator[Chunk]:
+    """The file in chunks of about a megabyte of text, checked, ids as in the text; parameters as in `iter_svmlight`."""
+    options = _Options(path, n_features, dtype, zero_based=zero_based, n_jobs=n_jobs)
+    columns = _Columns(options)
+    for chunk in _chunks(options, options.threads):
+        yield columns.check(chunk)
+    columns.settle()
+
+
 def _iterate(options: _Options, rows: int) -> Iterator[tuple[Any, ...]]:
     columns = _Columns(options)
     held: list[Chunk] = []

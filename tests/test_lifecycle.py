@@ -307,16 +307,20 @@ def test_the_gil_is_released(layout, monkeypatch):
     ("before", "expected"),
     [
         ("rows = np.ones((50000, 100), 'f')", True),  # one epoch, of 2e10 multiply-adds, takes seconds
+        (
+            "rows = np.ones((200000, 100), 'f'); y = np.tile(y % 50, 4); options = {'batch_size': 200000}",
+            False,
+        ),  # a step
         ("rows = np.broadcast_to(np.ones(100, '>f8'), (4_000_000, 100))[:, ::-1]; y = y[:1]", False),  # its conversion
     ],
-    ids=["training", "conversion"],
+    ids=["training", "full batch", "conversion"],
 )
 def test_ctrl_c_stops_a_fit_at_once(before, expected):
     code = f"""if True:
         import numpy as np, fastsgd
-        y = np.arange(50000) % 2000
+        y, options = np.arange(50000) % 2000, {{}}
         {before}
-        model = fastsgd.SGDClassifier("softmax", max_iter=1, tol=None)
+        model = fastsgd.SGDClassifier("softmax", max_iter=1, tol=None, **options)
         print("ready", flush=True)
         try: model.fit(rows, y)
         except KeyboardInterrupt: print("interrupted", hasattr(model, "coef_"), flush=True)"""

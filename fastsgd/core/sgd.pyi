@@ -11,6 +11,7 @@ STATE_FIELDS: tuple[str, ...]
 
 class Settings:
     eta0: float
+    average_from: float
     batch_size: int
     def __init__(
         self,

@@ -5,6 +5,7 @@
 Arguments are trusted: `_validation` has checked shapes, indices and values before.
 """
 
+from cpython.exc cimport PyErr_CheckSignals
 from cython cimport floating
 from libc.math cimport fabs, isfinite
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
@@ -25,6 +26,7 @@ cdef enum:
     ROWS_AHEAD = 4      # and whose bounds and targets are
 
 cdef double LARGEST_DERIVATIVE = 1e12
+cdef Py_ssize_t LONG_WORK = 4_000_000   # multiply-adds within one batch between two looks at Python's signals
 # Below this the l2 scale is folded into the weights: rarely, and before the average, a difference of
 # terms 1 / scale times its size, loses digits in float32.
 cdef double SMALLEST_SCALE = 1e-4
@@ -41,7 +43,7 @@ cdef class Settings:
     cdef double strength, l1_ratio, intercept_decay
     cdef bint fit_intercept
     cdef readonly Py_ssize_t batch_size
-    cdef double average_from
+    cdef public double average_from
 
     def __init__(self, *, schedule, double eta0, double power_t, double alpha, double strength, double l1_ratio,
                  double intercept_decay, bint fit_intercept, Py_ssize_t batch_size, double average_from):
@@ -106,8 +108,8 @@ cdef class Totals:
     `clipped` counts derivatives cut off at 1e12; `bad_row` is the row whose score was not finite, or -1.
     """
 
-    cdef readonly double loss, penalty, weight
-    cdef readonly Py_ssize_t clipped, bad_row
+    cdef public double loss, penalty, weight
+    cdef public Py_ssize_t clipped, bad_row
 
     def __init__(self):
         self.bad_row = -1
@@ -178,6 +180,9 @@ cdef struct Job:
     double loss, penalty, weight
     Py_ssize_t clipped, bad_row
 
+    bint single                     # all the rows are one batch,
+    Py_ssize_t work                 # so this counts multiply-adds, to look at Python's signals now and then
+
 
 def train(Loss loss, Settings settings, State state, const floating[::1] data, const index_t[::1] indices, indptr,
           const floating[:, ::1] targets, const double[::1] sample_weight, const uint32_t[::1] order, Totals totals):
@@ -185,6 +190,7 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
 
     data, indices and indptr are those of a CSR matrix, or the flattened rows, an empty uint8 array and None.
     targets are (n, 1): numbers, or class numbers where K > 1; or (n, K). sample_weight may be None.
+    A call for a single batch can be interrupted by a signal, and leaves the state half changed then.
     """
     cdef floating[::1] weights = state.weights, average = state.average, received = state.received
     cdef double[::1] bias = state.bias, average_bias = state.average_bias
@@ -223,6 +229,7 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
     job.penalty_total, job.sum_squares, job.sum_abs = state.penalty_total, state.sum_squares, state.sum_abs
     job.loss = job.penalty = job.weight = 0
     job.clipped, job.bad_row = 0, -1
+    job.single, job.work = 1 < job.rows <= job.batch, 0
     with nogil:
         if K == 1 and job.batch == 1:
             run(&job, loss, &data[0], &indices[0], &targets[0, 0], &weights[0], running, got, <one_t*>NULL)
@@ -245,8 +252,8 @@ def wide_of(indptr):
     return indptr if indptr is not None and indptr.itemsize == 8 else None
 
 
-cdef inline void run(Job* job, Loss loss, const floating* data, const index_t* columns, const floating* targets,
-                     floating* w, floating* average, floating* received, const outputs_t* tag) noexcept nogil:
+cdef inline int run(Job* job, Loss loss, const floating* data, const index_t* columns, const floating* targets,
+                    floating* w, floating* average, floating* received, const outputs_t* tag) except -1 nogil:
     """Batch after batch: score its rows at the same weights, then make one step with the mean derivative."""
     cdef Py_ssize_t K = 1 if outputs_t is one_t else job.K, batch = 1 if outputs_t is one_t else job.batch
     cdef Py_ssize_t first = 0, size, i, row = 0, start = 0, nnz = 0
@@ -265,7 +272,9 @@ cdef inline void run(Job* job, Loss loss, const floating* data, const index_t* c
             read_target(targets + row * job.width, job.width, K, job.off, job.t)
             if not differentiate(job, loss, row, job.g + i * K, K):
                 job.bad_row = row
-                return
+                return 0
+            if batch > 1 and job.single:
+                look_at_signals(job, nnz * K)
         eta = step_size(&job.rule, job.step)
         keep = shrink(job, eta, w, average)
         tally = Tally(job.average_scale, 0, 0)
@@ -276,6 +285,8 @@ cdef inline void run(Job* job, Loss loss, const floating* data, const index_t* c
                 row = job.order[first + i]
                 start = row_begin(columns, &job.bounds, row)
                 nnz = row_begin(columns, &job.bounds, row + 1) - start
+                if job.single:
+                    look_at_signals(job, nnz * K)
             if job.counted:
                 row_add_counted(data + start, columns + start, nnz, w, K, job.move, average, &tally)
             else:
@@ -296,6 +307,16 @@ cdef inline void run(Job* job, Loss loss, const floating* data, const index_t* c
             extend_average(job, K)
         job.step += 1
         first += size
+    return 0
+
+
+cdef inline int look_at_signals(Job* job, Py_ssize_t work) except -1 nogil:
+    job.work += work
+    if job.work >= LONG_WORK:
+        job.work = 0
+        with gil:
+            PyErr_CheckSignals()
+    return 0
 
 
 cdef inline void look_ahead(const Job* job, const floating* data, const index_t* columns, const floating* targets,
