@@ -346,8 +346,8 @@ def test_a_fit_interrupted_at_any_moment_leaves_a_whole_model(layout, early):
     try:
         for _ in range(20):
             model = classifier("log_loss", **options)
-            signal.setitimer(signal.ITIMER_REAL, 0.001 + 0.05 * random.random())
             with pytest.raises(KeyboardInterrupt):
+                signal.setitimer(signal.ITIMER_REAL, 0.001 + 0.05 * random.random())
                 model.fit(rows, labels)
             if not hasattr(model, "coef_"):
                 assert not vars(model).keys() - model.get_params().keys()
