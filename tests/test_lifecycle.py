@@ -346,7 +346,7 @@ def test_a_fit_interrupted_at_any_moment_leaves_a_whole_model(layout, early):
     try:
         for _ in range(20):
             model = classifier("log_loss", **options)
-            with pytest.raises(KeyboardInterrupt):
+            with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - the timer starts where its signal is awaited
                 signal.setitimer(signal.ITIMER_REAL, 0.001 + 0.05 * random.random())
                 model.fit(rows, labels)
             if not hasattr(model, "coef_"):
