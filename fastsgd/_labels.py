@@ -65,14 +65,14 @@ def encode(labels: Array) -> tuple[Array, Array]:
 def encode_known(labels: Array, classes: Array) -> Array:
     """The number of each label's class; ValueError that names a label that is not among them."""
     if labels.dtype.kind in "iubf" and classes.dtype.kind in "iubf":
-        codes = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
-        strangers = np.flatnonzero(classes[codes] != labels)
+        codes = classes.searchsorted(labels)
+        known = classes.take(codes, mode="clip") == labels
     else:
         numbers = {label: code for code, label in enumerate(classes.tolist())}
         codes = np.array([numbers.get(label, -1) for label in labels.tolist()], np.intp)
-        strangers = np.flatnonzero(codes < 0)
-    if strangers.size:
-        row = strangers[0]
+        known = codes >= 0
+    row = known.argmin()
+    if not known[row]:
         raise ValueError(
             f"y has the label {labels[row]!r} at row {row}, which is not among the classes of the first call to "
             f"partial_fit: {classes.tolist()}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Self
+import operator
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from ._arrays import Array
 from ._holdout import Rating, rate_by, rate_loss, rate_scores, split
 from ._labels import Task
 from ._sklearn import ConvergenceWarning, Estimator, NotFittedError, known_as, warn
+from ._threads import count_threads
 from ._training import (
     BLOCKS,
     Divergence,
@@ -37,11 +40,15 @@ class LinearSGD(Estimator):
     """K linear scores W x + b and the state their training carries on.
 
     Fitted, it has `coef_`, `intercept_`, `n_iter_`, `t_`, `loss_curve_` and `n_features_in_`. `_state` is the truth
-    and `coef_` a view of it, unless the caller has put something else in its place: then that is what counts.
+    and `coef_` a view of it, unless the caller has put something else in its place: then that is what counts. After
+    `partial_fit` they are made when somebody asks for them, since that costs as much as there are weights.
     """
+
+    __slots__ = ("_checked",)  # not in __dict__: no part of the model
 
     # The parameters, as the subclasses' __init__ sets them.
     loss: str
+    n_jobs: int | None = None
     penalty: str | None
     alpha: float
     l1_ratio: float | None
@@ -74,6 +81,7 @@ class LinearSGD(Estimator):
     n_features_in_: int
     _state: sgd.State
     feature_names_in_: Array
+    _published: tuple[Array, Array, Array | None, Array]
 
     def _keep(self, arguments: Mapping[str, Any]) -> None:
         """Keep the arguments of __init__, its locals(), under their names and unchanged."""
@@ -81,7 +89,25 @@ class LinearSGD(Estimator):
             if name not in ("self", "__class__"):
                 setattr(self, name, value)
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name in ("coef_", "intercept_") and "_state" in vars(self):
+                self._publish()
+                return vars(self)[name]
+            return super().__getattribute__(name)  # raises what it raised
+
     def _check_parameters(self) -> None:
+        """Check each parameter, unless all are the very objects that passed last time, and none may have changed."""
+        kind: Any = type(self)
+        present = _reader(kind)(self)
+        checked: tuple[Any, ...] = getattr(self, "_checked", ())
+        if len(checked) == len(present) and all(map(operator.is_, checked, present)) and not self.callbacks:
+            return
+        self._check_each_parameter()
+        self._checked = present
+
+    def _check_each_parameter(self) -> None:
         check.check_choice(self, "penalty", ("l2", "l1", "elasticnet", None))
         check.check_choice(self, "learning_rate", SCHEDULES)
         for name in ("fit_intercept", "early_stopping", "warm_start"):
@@ -148,7 +174,10 @@ class LinearSGD(Estimator):
         if self.penalty not in ("l1", "elasticnet"):
             state.received, state.penalty_total = None, 0
         elif state.received is None:
-            state.received = np.zeros_like(state.weights)
+            state.received, state.sum_squares = np.zeros_like(state.weights), np.inf
+        brief = epochs is None and rows.nnz * state.bias.size < state.weights.size
+        if brief and "coef_" in vars(self):
+            state.weights = state.weights.copy()  # whoever holds coef_ must not see weights without their scale
         order = np.arange(rows.shape[0], dtype=np.uint32) if validation is None else validation[0]
         source = Stored(
             rows, task.targets, weights, order, self.shuffle if self.shuffle == BLOCKS else bool(self.shuffle),
@@ -160,19 +189,21 @@ class LinearSGD(Estimator):
             n_iter_no_change=self.n_iter_no_change,
             adaptive=self.learning_rate == "adaptive",
             passive=self.learning_rate in ("pa1", "pa2"),
+            penalised=bool(self.penalty),
+            touched=rows.indices[: rows.nnz] if brief else None,
             verbose=self.verbose,
             score=None if validation is None else validation[1],
             callbacks=tuple(self.callbacks or ()),
         )
         progress = Progress()
-        goes_on = state is getattr(self, "_state", None)
+        goes_on = state is vars(self).get("_state")
         started = state.t
         try:
             train(task.loss, self._settings(rows), state, source, plan, progress)
         except Divergence:
             if goes_on:
-                for name in ("_state", "_published", "coef_", "intercept_"):
-                    vars(self).pop(name, None)
+                self._withdraw()
+                del vars(self)["_state"]
             raise
         except BaseException:  # interrupted: what has been learnt so far is a model
             if goes_on or state.t > started:
@@ -196,10 +227,13 @@ class LinearSGD(Estimator):
 
     def _take(self, state: sgd.State, progress: Progress, features: int, fresh: bool, fitted: dict[str, Any]) -> None:
         """Become the model that the state is of, all at once: a second Ctrl-C finds all of it or nothing."""
-        curve = [] if fresh else getattr(self, "loss_curve_", [])
+        curve = [] if fresh else vars(self).get("loss_curve_", [])
+        curve += progress.objectives
+        published = self._published_by(state) if fresh else {}
+        self._withdraw()
         vars(self).update(
-            **fitted, **self._published_by(state), _state=state, t_=state.t, n_features_in_=features,
-            n_iter_=progress.epoch, loss_curve_=curve + progress.objectives,
+            **fitted, **published, _state=state, t_=state.t, n_features_in_=features, n_iter_=progress.epoch,
+            loss_curve_=curve,
         )  # fmt: skip
         if progress.scores:
             self.validation_scores_ = progress.scores
@@ -209,7 +243,13 @@ class LinearSGD(Estimator):
             del self.feature_names_in_
 
     def _publish(self) -> None:
-        vars(self).update(self._published_by(self._state))
+        """Set coef_ and intercept_, but for one that the caller has set already."""
+        vars(self).update(self._published_by(self._state) | vars(self))
+
+    def _withdraw(self) -> None:
+        if not self._is_unseen():
+            for name in ("_published", "coef_", "intercept_"):
+                vars(self).pop(name, None)
 
     def _published_by(self, state: sgd.State) -> dict[str, Any]:
         """`coef_` and `intercept_`, and what tells later whether they were replaced."""
@@ -253,9 +293,13 @@ class LinearSGD(Estimator):
             self._state = state
         return self._state
 
+    def _is_unseen(self) -> bool:
+        return "coef_" not in vars(self) and "intercept_" not in vars(self)
+
     def _is_published(self) -> bool:
-        if not hasattr(self, "_published"):
-            return False
+        """Whether the state is the truth still: nobody has seen its coefficients, or those seen are unchanged."""
+        if "_published" not in vars(self):
+            return self._is_unseen()
         coef, intercept, coef_was, intercept_was = self._published
         return (
             self.coef_ is coef
@@ -310,13 +354,18 @@ class LinearSGD(Estimator):
         raise NotImplementedError
 
     def _scores(self, X: Any) -> Array:
-        coef, intercept = self._coefficients()
-        return decision(self._known_rows(X), coef, intercept)
+        state, scale = vars(self).get("_state"), 1.0
+        if state is not None and self._is_unseen() and not state.averaged:
+            # Online learning: no look at all weights between two rows.
+            coef, intercept, scale = coefficients(state, state.weights), state.bias, state.scale
+        else:
+            coef, intercept = self._coefficients()
+        return decision(self._known_rows(X), coef, intercept, scale=scale, threads=count_threads(self.n_jobs))
 
     def _known_rows(self, X: Any, dtype: Any = None) -> Rows:
         """Checked rows whose columns are those of the model."""
         name = type(self).__name__
-        check.check_names(X, getattr(self, "feature_names_in_", None), name)
+        check.check_names(X, vars(self).get("feature_names_in_"), name)
         rows = check.check_rows(X, dtype=dtype)
         check.check_features(rows, self.n_features_in_, name)
         return rows
@@ -354,15 +403,10 @@ class LinearSGD(Estimator):
 
     def __getstate__(self) -> dict[str, Any]:
         kept = dict(vars(self))
-        if "coef_" in kept and self._is_published():
+        if self._is_published():
             for name in ("coef_", "intercept_", "_published"):
-                del kept[name]
+                kept.pop(name, None)
         return kept
-
-    def __setstate__(self, kept: dict[str, Any]) -> None:
-        vars(self).update(kept)
-        if "_state" in kept and "coef_" not in kept:
-            self._publish()
 
     def save(self, path: PathLike) -> None:
         """Write the fitted model to a file without pickle, atomically.
@@ -425,6 +469,12 @@ class LinearSGD(Estimator):
             vars(model)["classes_"] = classes.astype(object) if header["object_labels"] else classes
         model._publish()
         return model
+
+
+@cache
+def _reader(kind: Any) -> Callable[[LinearSGD], tuple[Any, ...]]:
+    """What reads the parameters of an estimator of this class."""
+    return operator.attrgetter(*kind._parameters())
 
 
 def _plain(value: Any) -> Any:

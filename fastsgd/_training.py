@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +12,16 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from ._arrays import Array
+from ._threads import for_each
 from ._validation import Rows
 from .core import checks, sgd
 from .core.losses import Loss
 
 # Work between two looks at Python's signals: about a hundredth of a second.
 NONZEROS_PER_SLICE = 1_000_000
+# The norms of W follow the steps by differences; after so many they are measured afresh.
+STEPS_BETWEEN_MEASURES = 1024
+LARGEST = {np.dtype(dtype): float(np.finfo(dtype).max) for dtype in (np.float32, np.float64)}
 
 # shuffle="blocks": what a disk reads in one go, and how many of these are mixed, which stay in memory meanwhile.
 BLOCKS = "blocks"
@@ -76,7 +81,8 @@ class Plan:
 
     `score`, if given, rates a state on held-out rows, higher being better, and decides when to stop. `watch` is called
     after every slice, when state and progress are those of one moment, with the rows of the epoch if they are known.
-    A callback ends training by returning True.
+    A callback ends training by returning True. `touched`, if given, are the columns of CSR rows that have few of the
+    features, and more such rows will follow: then what costs as much as all features is put off.
     """
 
     epochs: int
@@ -84,6 +90,8 @@ class Plan:
     n_iter_no_change: int
     adaptive: bool = False
     passive: bool = False
+    penalised: bool = True
+    touched: Array | None = None
     verbose: int = 0
     score: Callable[[sgd.State], float] | None = None
     callbacks: Sequence[Callable[[Epoch], object]] = ()
@@ -150,7 +158,9 @@ class Stored:
     def __post_init__(self) -> None:
         if self.weights is not None and not self.weights[self.order].all():
             self.order = self.order[self.weights[self.order] != 0]
-        self._random, self._drawn = np.random.default_rng(self.seed), 0
+        self._drawn = 0
+        if self.shuffle and self.order.size > 1:
+            self._random = np.random.default_rng(self.seed)
 
     @property
     def rows_per_epoch(self) -> int:
@@ -164,7 +174,7 @@ class Stored:
         if self.shuffle == BLOCKS:
             return self._windows(np.random.default_rng((self.seed, number)))
         # Each epoch shuffles the order of the one before.
-        for _ in range(self._drawn, number + 1 if self.shuffle else 0):
+        for _ in range(self._drawn, number + 1 if self.shuffle and self.order.size > 1 else 0):
             sgd.shuffle(self.order, int(self._random.integers(2**63)))
         self._drawn = number + 1
         return iter([self.order])
@@ -210,8 +220,7 @@ def solution(state: sgd.State) -> tuple[Array, Array]:
     """
     flat, bias = state.weights, state.bias
     if state.average is not None and state.average_bias is not None and state.averaged:
-        flat = ((state.average_scale * flat.astype(np.float64) - state.average) / state.averaged).astype(flat.dtype)
-        bias = state.average_bias
+        flat, bias = mean_iterate(state, flat, state.average), state.average_bias
     elif state.scale != 1:
         flat = flat * flat.dtype.type(state.scale)
     return coefficients(state, flat), bias.astype(flat.dtype)
@@ -226,23 +235,45 @@ def settled(state: sgd.State) -> sgd.State:
     return state
 
 
-def decision(rows: Rows, coef: Array, intercept: Array, order: Array | None = None) -> Array:
-    """Scores W x + b, (n, K) of the rows' dtype; only of the rows `order` if given."""
+def mean_iterate(state: sgd.State, weights: Array, average: Array) -> Array:
+    """The mean of the iterates, of all weights or of some."""
+    mean: Array = (state.average_scale * weights.astype(np.float64) - average) / state.averaged
+    return mean.astype(weights.dtype)
+
+
+def decision(
+    rows: Rows, coef: Array, intercept: Array, order: Array | None = None, *, scale: float = 1.0, threads: int = 1
+) -> Array:
+    """Scores scale W x + b, (n, K) of the rows' dtype; only of the rows `order` if given.
+
+    Dense rows go through BLAS, which has threads of its own.
+    """
     dtype = rows.data.dtype
-    out = np.empty((rows.shape[0] if order is None else order.size, intercept.size), dtype)
     flat = np.ascontiguousarray(coef.T if rows.sparse else coef, dtype).reshape(-1)
-    bias = intercept.astype(np.float64)
-    step = 16 * slice_length(rows, intercept.size, 1)  # matmul is that much faster, and wants large pieces
-    for first in range(0, len(out), step):
-        part = slice(first, first + step)
+    out = np.empty((rows.shape[0] if order is None else order.size, intercept.size), dtype)
+    step = slice_length(rows, intercept.size, 1)
+    if not rows.sparse and order is None:
+        step *= 16  # matmul is that much faster
+        X, W = rows.data.reshape(rows.shape), flat.reshape(coef.shape).T
+        with np.errstate(over="ignore", invalid="ignore"):
+            for first in range(0, len(out), step):
+                np.matmul(X[first : first + step], W, out=out[first : first + step])
+            if scale != 1:
+                out *= scale
+            out += intercept.astype(dtype, copy=False)
+        return out
+    bias = intercept.astype(np.float64, copy=False)
+
+    def score(first: int) -> None:
+        indptr, part = rows.indptr, None
         if order is not None:
-            sgd.scores(rows.data, rows.indices, rows.indptr, order[part], flat, bias, out[part])
-        elif rows.indptr is not None:
-            sgd.scores(rows.data, rows.indices, rows.indptr[first : first + step + 1], None, flat, bias, out[part])
-        else:
-            with np.errstate(over="ignore", invalid="ignore"):
-                np.matmul(rows.data.reshape(rows.shape)[part], flat.reshape(coef.shape).T, out=out[part])
-                out[part] += intercept.astype(dtype, copy=False)
+            part = order[first : first + step]
+        elif indptr is not None:
+            indptr = indptr[first : first + step + 1]
+        sgd.scores(rows.data, rows.indices, indptr, part, flat, bias, scale, out[first : first + step])
+
+    pieces = range(0, len(out), step)
+    for_each(score, pieces, min(threads, len(pieces)))
     return out
 
 
@@ -256,22 +287,25 @@ def train(loss: Loss, settings: sgd.Settings, state: sgd.State, source: Source, 
     Divergence
         If a score or a weight is not finite any more; the state is of no use then.
     """
+    average_scale = state.average_scale
     while progress.epoch < plan.epochs and not progress.converged:
         started, before = time.perf_counter(), progress.position
         _visit(loss, settings, state, source, plan, progress)
         totals = progress.totals
         objective = (totals.loss + (0.0 if plan.passive else totals.penalty)) / totals.weight
-        if np.isnan(objective):
+        if math.isnan(objective):
             raise _divergence("the objective is not a number", progress.epoch)
         seconds, visited = time.perf_counter() - started, progress.position - before
         score = plan.score(settled(state)) if plan.score else None
         _close_epoch(settings, state, plan, progress, objective, score)
         if _tell(plan, Epoch(progress.epoch, objective, seconds, score, [state]), visited):
             progress.converged = True
-    finish(state, progress)
-    with np.errstate(over="ignore", invalid="ignore"):
-        coef, intercept = solution(state)
-    if checks.first_nonfinite(np.ravel(coef, order="K")) >= 0 or not np.isfinite(intercept).all():
+    if plan.touched is None or state.received is not None:
+        finish(state, progress)
+    if state.received is not None or not plan.penalised:
+        state.sum_squares = np.inf  # not followed: to be measured before it is used
+    # A weight untouched is as finite as before, and so is its average unless the scale was folded into it.
+    if not is_finite(state, plan.touched if state.average_scale >= average_scale else None):
         raise _divergence("a weight is not finite", progress.epoch - 1)
 
 
@@ -280,7 +314,7 @@ def _visit(
 ) -> None:
     """The rest of an epoch, slice by slice."""
     done, known, per_slice = 0, None, 1
-    if not progress.position and (progress.epoch or state.t > 1 or state.sum_squares):  # else all weights are 0 yet
+    if plan.penalised and not progress.position and needs_measure(state, source.rows_per_epoch):
         sgd.measure(state, state.weights)
     for rows, targets, weights, order in source.epoch(progress.epoch):
         if rows is not known:
@@ -350,19 +384,35 @@ def finish(state: sgd.State, progress: Progress) -> None:
     sgd.settle(state, state.weights)
 
 
+def needs_measure(state: sgd.State, steps: int | None) -> bool:
+    """Whether the norms are unknown, or will have been followed by differences for long enough."""
+    if not math.isfinite(state.sum_squares):
+        return True
+    return state.t > 1 and (steps is None or state.t % STEPS_BETWEEN_MEASURES < steps)
+
+
+def is_finite(state: sgd.State, touched: Array | None) -> bool:
+    """Whether the model is, as far as the columns `touched` of CSR rows can have changed it (None: all of it)."""
+    weights, average, bias = state.weights, state.average, state.bias
+    if touched is not None:
+        weights = weights.reshape(-1, bias.size)[touched].reshape(-1)
+        average = None if average is None else average.reshape(-1, bias.size)[touched].reshape(-1)
+    if average is not None and state.averaged and state.average_bias is not None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            weights, bias = mean_iterate(state, weights, average), state.average_bias
+    return checks.first_nonfinite(weights) < 0 and checks.first_beyond(bias, LARGEST[weights.dtype]) < 0
+
+
 def check_state(state: sgd.State, rows: Rows, targets: Array) -> None:
     """That the state fits the rows: the kernel trusts it, and its arrays may come from a file or from the caller."""
-    outputs, dtype = state.bias.size, rows.data.dtype
-    size = outputs * rows.shape[1]
-    likes = [array for array in (state.weights, state.average, state.received) if array is not None]
-    biases = [array for array in (state.bias, state.average_bias) if array is not None]
-    if (
-        any(array.shape != (size,) or array.dtype != dtype for array in likes)
-        or any(array.shape != (outputs,) or array.dtype != np.float64 for array in biases)
-        or (state.average is None) != (state.average_bias is None)
-        or targets.shape[1] not in (1, outputs)
-        or (targets.shape[1] == 1 < outputs and not targets.max() < outputs)
-    ):
+    outputs, dtype, fits = state.bias.size, rows.data.dtype, True
+    for array in (state.weights, state.average, state.received):
+        fits &= array is None or (array.shape == (outputs * rows.shape[1],) and array.dtype == dtype)
+    for array in (state.bias, state.average_bias):
+        fits &= array is None or (array.shape == (outputs,) and array.dtype == np.float64)
+    fits &= (state.average is None) == (state.average_bias is None)
+    fits &= targets.shape[1] == outputs or (targets.shape[1] == 1 and bool(targets.max() < outputs))
+    if not fits:
         raise ValueError("the model's state does not fit the data: fit the model again")
 
 

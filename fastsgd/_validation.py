@@ -20,6 +20,8 @@ from ._sklearn import DataConversionWarning, warn
 from .core import checks
 from .io import CSR
 
+INDICES = (np.dtype(np.int32), np.dtype(np.int64))
+NO_COLUMNS = np.empty(0, np.uint8)  # how the kernels tell dense rows
 LARGEST_ROW_NUMBER = np.iinfo(np.uint32).max
 
 
@@ -70,7 +72,7 @@ def check_rows(X: Any, *, dtype: Any = None) -> Rows:
         rows = _check_csr(X.data, X.indices, X.indptr, X.shape, dtype)
     else:
         dense = as_floats(as_matrix(X), dtype, "X")
-        rows = Rows(dense.reshape(-1), np.empty(0, np.uint8), None, dense.shape)
+        rows = Rows(dense.reshape(-1), NO_COLUMNS, None, dense.shape)
     n, d = rows.shape
     for count, what in ((n, "sample(s)"), (d, "feature(s)")):
         if count == 0:
@@ -141,10 +143,12 @@ def _as_indices(array: Any, name: str) -> Array:
     array = np.asarray(array)
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise ValueError(f"malformed CSR: {name} has dtype {array.dtype} and shape {array.shape}, not (n,) integers")
+    if array.dtype in INDICES:
+        return converted(array, array.dtype)
     native = array.dtype.newbyteorder("=")
     if native.kind == "u" and native.itemsize == 8 and array.size and array.max() > np.iinfo(np.int64).max:
         raise ValueError(f"malformed CSR: {name} has a value beyond 2^63")
-    return converted(array, native if native in (np.int32, np.int64) else np.dtype(np.int64))
+    return converted(array, native if native in INDICES else np.dtype(np.int64))
 
 
 def feature_names(X: Any) -> Array | None:

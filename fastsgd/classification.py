@@ -280,8 +280,8 @@ class SGDClassifier(LinearSGD):
             )
         return self.classes_
 
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
+    def _check_each_parameter(self) -> None:
+        super()._check_each_parameter()
         try:
             get_loss(self.loss)
         except ValueError as error:
@@ -321,11 +321,8 @@ class SGDClassifier(LinearSGD):
         """(n, 1) of -1 / +1 or of class numbers, or (n, K) of probabilities, as the kernel takes them."""
         dtype = rows.data.dtype
         if probabilities is None:
-            column = codes.astype(dtype)
-            if n_classes == 2:
-                column *= 2
-                column -= 1
-            return column.reshape(-1, 1)
+            numbers = np.array([-1, 1] if n_classes == 2 else range(n_classes), dtype)
+            return numbers.take(codes).reshape(-1, 1)
         if n_classes == 2:
             return (2 * probabilities[:, 1:] - 1).astype(dtype)
         return np.ascontiguousarray(probabilities, dtype)

@@ -184,8 +184,8 @@ callbacks
         targets = check.check_real_targets(y, len(predicted))
         return _r_squared(predicted, targets, check.check_weights(sample_weight, len(predicted)))
 
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
+    def _check_each_parameter(self) -> None:
+        super()._check_each_parameter()
         check.check_choice(self, "loss", REAL_LOSSES)
 
     def _shape_coef(self, coef: Array) -> Array:

@@ -3,7 +3,7 @@
 """Checks of the caller's arrays: one pass at the speed of memory, no temporaries, a second pass to name the fault."""
 
 from cython cimport floating
-from libc.math cimport isfinite
+from libc.math cimport fabs, isfinite
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 cdef extern from "simd.h" nogil:
@@ -30,6 +30,15 @@ def first_nonfinite(const floating[::1] values):
         for i in range(n):
             if not isfinite(values[i]):
                 return i
+    return -1
+
+
+def first_beyond(const double[::1] values, double limit):
+    """Position of the first value that is not within -limit .. limit, NaN among them, or -1."""
+    cdef Py_ssize_t i
+    for i in range(values.shape[0]):
+        if not fabs(values[i]) <= limit:
+            return i
     return -1
 
 

@@ -72,6 +72,7 @@ def scores(
     order: Array | None,
     weights: Array,
     bias: Array,
+    scale: float,
     out: Array,
 ) -> None: ...
 def shuffle(order: Array, seed: int) -> None: ...

@@ -466,8 +466,8 @@ def measure(State state, const floating[::1] weights):
 
 
 def scores(const floating[::1] data, const index_t[::1] indices, indptr, const uint32_t[::1] order,
-           const floating[::1] weights, const double[::1] bias, floating[:, ::1] out):
-    """out[i] = W x + b of row order[i], or of row i if order is None; weights as in State."""
+           const floating[::1] weights, const double[::1] bias, double scale, floating[:, ::1] out):
+    """out[i] = scale W x + b of row order[i], or of row i if order is None; weights as in State."""
     cdef Py_ssize_t K = bias.shape[0], i, k, row, start
     cdef const int32_t[::1] narrow = narrow_of(indptr)
     cdef const int64_t[::1] wide = wide_of(indptr)
@@ -480,7 +480,7 @@ def scores(const floating[::1] data, const index_t[::1] indices, indptr, const u
             row_scores(&data[start], &indices[start], row_begin(&indices[0], &bounds, row + 1) - start, &weights[0], K,
                        &z[0])
             for k in range(K):
-                out[i, k] = <floating>(z[k] + bias[k])
+                out[i, k] = <floating>(scale * z[k] + bias[k])
 
 
 def shuffle(uint32_t[::1] order, uint64_t seed):

@@ -1,0 +1,67 @@
+"""Threads for one call: how many, and running them. None outlives the call, so nothing is in the way of a fork."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+Piece = TypeVar("Piece")
+
+
+def count_threads(n_jobs: int | None) -> int:
+    """Threads that `n_jobs` stands for: None is 1, -1 all CPUs this process may use, -2 all but one, and so on.
+
+    Raises
+    ------
+    ValueError
+        If n_jobs is 0.
+    """
+    if n_jobs is None:
+        return 1
+    if n_jobs == 0:
+        raise ValueError("n_jobs == 0 has no meaning: None is one thread, -1 one for each CPU")
+    return n_jobs if n_jobs > 0 else max(1, available_cpus() + 1 + n_jobs)
+
+
+def available_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def for_each(work: Callable[[Piece], object], pieces: Iterable[Piece], threads: int) -> None:
+    """Do the work on all pieces, each thread taking the next one; the caller's is one of the threads.
+
+    An error in one of them, or Ctrl-C, keeps all from taking another piece; it is raised when they have stopped.
+    """
+    if threads <= 1:
+        for piece in pieces:
+            work(piece)
+        return
+    queue, lock, errors = iter(pieces), threading.Lock(), list[BaseException]()
+
+    def run() -> None:
+        try:
+            while not errors:
+                with lock:
+                    piece = next(queue, None)
+                if piece is None:
+                    return
+                work(piece)
+        except BaseException as error:
+            errors.append(error)
+
+    helpers = [threading.Thread(target=run) for _ in range(threads - 1)]
+    for helper in helpers:
+        helper.start()
+    run()
+    while any(helper.is_alive() for helper in helpers):
+        try:
+            for helper in helpers:
+                helper.join()
+        except BaseException as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
