@@ -10,7 +10,7 @@ except ModuleNotFoundError as error:
         "build the modules in it with: pip install -e ."
     ) from error
 
-from . import losses
+from . import losses, plot
 from ._linear import load
 from ._onnx import to_onnx
 from ._sklearn import ConvergenceWarning, NotFittedError
@@ -40,6 +40,7 @@ __all__ = [
     "load_csr",
     "load_svmlight",
     "losses",
+    "plot",
     "save_csr",
     "to_onnx",
 ]
