@@ -4,7 +4,7 @@ from numpy.typing import NDArray
 
 from .losses import Loss
 
-Array = NDArray[Any]
+_Array = NDArray[Any]
 
 SCHEDULES: dict[str, int]
 STATE_FIELDS: tuple[str, ...]
@@ -29,20 +29,20 @@ class Settings:
     ) -> None: ...
 
 class State:
-    weights: Array
-    bias: Array
+    weights: _Array
+    bias: _Array
     feature_major: bool
     t: float
     scale: float
-    average: Array | None
-    average_bias: Array | None
+    average: _Array | None
+    average_bias: _Array | None
     average_scale: float
     averaged: float
-    received: Array | None
+    received: _Array | None
     penalty_total: float
     sum_squares: float
     sum_abs: float
-    def __init__(self, weights: Array, bias: Array, feature_major: bool) -> None: ...
+    def __init__(self, weights: _Array, bias: _Array, feature_major: bool) -> None: ...
 
 class Totals:
     loss: float
@@ -55,24 +55,24 @@ def train(
     loss: Loss,
     settings: Settings,
     state: State,
-    data: Array,
-    indices: Array,
-    indptr: Array | None,
-    targets: Array,
-    sample_weight: Array | None,
-    order: Array,
+    data: _Array,
+    indices: _Array,
+    indptr: _Array | None,
+    targets: _Array,
+    sample_weight: _Array | None,
+    order: _Array,
     totals: Totals,
 ) -> None: ...
-def settle(state: State, weights: Array) -> None: ...
-def measure(state: State, weights: Array) -> None: ...
+def settle(state: State, weights: _Array) -> None: ...
+def measure(state: State, weights: _Array) -> None: ...
 def scores(
-    data: Array,
-    indices: Array,
-    indptr: Array | None,
-    order: Array | None,
-    weights: Array,
-    bias: Array,
+    data: _Array,
+    indices: _Array,
+    indptr: _Array | None,
+    order: _Array | None,
+    weights: _Array,
+    bias: _Array,
     scale: float,
-    out: Array,
+    out: _Array,
 ) -> None: ...
-def shuffle(order: Array, seed: int) -> None: ...
+def shuffle(order: _Array, seed: int) -> None: ...

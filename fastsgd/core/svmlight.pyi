@@ -21,6 +21,7 @@ class Chunk(NamedTuple):
 class Malformed(Exception):
     line: int
     problem: str
+    def __init__(self, line: int, problem: str) -> None: ...
 
 def parse(
     text: bytes, dtype: npt.DTypeLike, multilabel: bool = ..., query_id: bool = ..., finite: bool = ...
