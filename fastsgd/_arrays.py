@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+CHUNK = 1 << 16  # values that a temporary array holds where one of all would cost memory
 PIECE = 1 << 22  # values between two looks at Python's signals; from memory that takes milliseconds
 
 
 def as_array(values: Any, name: str) -> Array:
     """The values as numpy reads them, by `__array__`, `__dlpack__` or as a sequence; nothing masked."""
+    if type(values) is np.ndarray:
+        return values
     try:
         if hasattr(values, "__dlpack__") and not hasattr(values, "__array__"):
             return np.from_dlpack(values)
@@ -22,7 +25,7 @@ def as_array(values: Any, name: str) -> Array:
     except (ValueError, BufferError) as error:
         raise ValueError(f"{name} is not an array in main memory: {error}") from error
     mask = np.ma.getmask(values)
-    if np.any(mask):
+    if mask is not np.ma.nomask and np.any(mask):
         where = place(tuple(np.argwhere(np.broadcast_to(mask, array.shape))[0]))
         raise ValueError(f"Input {name} contains a masked value at {where}; impute or drop such values first.")
     return array

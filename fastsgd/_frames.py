@@ -17,6 +17,7 @@ import numpy as np
 from ._arrays import Array, float_type, is_missing, is_number
 from .io import CSR
 
+NO_TABLES = (np.ndarray, CSR, list)  # the commonest, told at once
 VALUES_PER_BLOCK = 1 << 16  # half a megabyte of float64: what a block of rows writes stays in the cache
 
 
@@ -30,6 +31,8 @@ class Column(NamedTuple):
 
 def column_names(X: Any) -> list[Any] | None:
     """The names of a table's columns, whatever their types; None if X is no table."""
+    if type(X) in NO_TABLES:
+        return None
     if _is_a(X, "polars", "LazyFrame"):
         raise ValueError("X is a LazyFrame, whose rows are not there yet; pass X.collect()")
     names = getattr(X, "column_names", None)  # pyarrow, whose `columns` are the values
@@ -45,6 +48,8 @@ def unpack(X: Any, dtype: Any) -> Any:
     ValueError
         If a column holds text, categories, dates or anything else that is no number; the message names it.
     """
+    if type(X) in NO_TABLES:
+        return X
     if _is_a(X, "pandas", "DataFrame"):
         kinds = set(X.dtypes)
         if len(kinds) == 1 and isinstance(kind := kinds.pop(), np.dtype) and kind.kind in "fiub":

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import PIECE, Array
+from ._arrays import CHUNK, Array
 from ._validation import check_weights
 from .core.losses import Loss
 
@@ -49,14 +49,14 @@ def encode(labels: Array) -> tuple[Array, Array]:
         if high - low < SMALL_RANGE and max(abs(low), abs(high)) < 2**53:
             # Whole numbers of a small range, by counting: ten times as fast as sorting, and in little memory.
             codes: Array = np.empty(labels.size, np.uint16)
-            for first in range(0, labels.size, PIECE):
-                codes[first : first + PIECE] = labels[first : first + PIECE].astype(np.int64) - low
             present = np.zeros(high - low + 1, bool)
-            for first in range(0, labels.size, PIECE):
-                present[codes[first : first + PIECE]] = True
+            chunks = [slice(first, first + CHUNK) for first in range(0, labels.size, CHUNK)]
+            for chunk in chunks:
+                codes[chunk] = labels[chunk].astype(np.int64) - low
+                present[codes[chunk]] = True
             numbers = (np.cumsum(present) - 1).astype(np.uint16)
-            for first in range(0, labels.size, PIECE):
-                codes[first : first + PIECE] = numbers[codes[first : first + PIECE]]
+            for chunk in chunks:
+                codes[chunk] = numbers[codes[chunk]]
             return (np.flatnonzero(present) + low).astype(labels.dtype), codes
     classes, inverse = np.unique(labels, return_inverse=True)
     return classes, inverse.reshape(-1)

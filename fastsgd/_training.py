@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from ._arrays import Array
+from ._arrays import CHUNK, Array
 from ._threads import for_each
 from ._validation import Rows
 from .core import checks, sgd
@@ -237,8 +237,11 @@ def settled(state: sgd.State) -> sgd.State:
 
 def mean_iterate(state: sgd.State, weights: Array, average: Array) -> Array:
     """The mean of the iterates, of all weights or of some."""
-    mean: Array = (state.average_scale * weights.astype(np.float64) - average) / state.averaged
-    return mean.astype(weights.dtype)
+    mean = np.empty_like(weights)
+    for first in range(0, weights.size, CHUNK):
+        part = slice(first, first + CHUNK)
+        mean[part] = (state.average_scale * weights[part].astype(np.float64) - average[part]) / state.averaged
+    return mean
 
 
 def decision(
@@ -298,8 +301,9 @@ def train(loss: Loss, settings: sgd.Settings, state: sgd.State, source: Source, 
         seconds, visited = time.perf_counter() - started, progress.position - before
         score = plan.score(settled(state)) if plan.score else None
         _close_epoch(settings, state, plan, progress, objective, score)
-        if _tell(plan, Epoch(progress.epoch, objective, seconds, score, [state]), visited):
-            progress.converged = True
+        if plan.verbose or plan.callbacks:
+            record = Epoch(progress.epoch, objective, seconds, score, [state])
+            progress.converged |= _tell(plan, record, visited)
     if plan.touched is None or state.received is not None:
         finish(state, progress)
     if state.received is not None or not plan.penalised:
@@ -395,8 +399,8 @@ def is_finite(state: sgd.State, touched: Array | None) -> bool:
     """Whether the model is, as far as the columns `touched` of CSR rows can have changed it (None: all of it)."""
     weights, average, bias = state.weights, state.average, state.bias
     if touched is not None:
-        weights = weights.reshape(-1, bias.size)[touched].reshape(-1)
-        average = None if average is None else average.reshape(-1, bias.size)[touched].reshape(-1)
+        weights = weights.reshape(-1, bias.size).take(touched, axis=0).reshape(-1)
+        average = None if average is None else average.reshape(-1, bias.size).take(touched, axis=0).reshape(-1)
     if average is not None and state.averaged and state.average_bias is not None:
         with np.errstate(over="ignore", invalid="ignore"):
             weights, bias = mean_iterate(state, weights, average), state.average_bias

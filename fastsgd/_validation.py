@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import PIECE, Array, as_array, as_floats, as_matrix, converted, is_missing
+from ._arrays import CHUNK, PIECE, Array, as_array, as_floats, as_matrix, converted, is_missing
 from ._frames import column_names, unpack
 from ._sklearn import DataConversionWarning, warn
 from .core import checks
@@ -104,10 +104,12 @@ def _check_convertible(X: Any) -> None:
         raise ValueError(f"malformed {X.format} matrix: {error}") from error
 
 
-def _first(find: Callable[[Array], int], array: Array, overlap: int = 0) -> int:
+def _first(find: Callable[[Array], int], array: Array, overlap: int = 0, piece: int = PIECE) -> int:
     """The first position that `find` finds, or -1; piece by piece, so that Ctrl-C gets through."""
-    for first in range(0, array.size, PIECE):
-        found = find(array[first : first + PIECE + overlap])
+    if array.size <= piece:
+        return find(array)
+    for first in range(0, array.size, piece):
+        found = find(array[first : first + piece + overlap])
         if found >= 0:
             return first + found
     return -1
@@ -232,7 +234,7 @@ def check_labels(y: Any, n: int, name: str = "y") -> Array:
     labels = _as_column(y, n, name)
     if labels.dtype.kind == "f":
         _check_finite(labels, name)
-        bad = _first(_first_fraction, labels)
+        bad = _first(_first_fraction, labels, piece=CHUNK)
         if bad >= 0:
             raise ValueError(
                 f"Unknown label type: continuous, {labels[bad]} for example. Maybe you are trying to fit a "
@@ -303,7 +305,7 @@ def check_initial(values: Any, shapes: tuple[tuple[int, ...], ...], name: str) -
 
 
 def _check_finite(values: Array, name: str) -> None:
-    bad = _first(_first_nonfinite, values)
+    bad = _first(_first_nonfinite, values, piece=CHUNK)
     if bad >= 0:
         raise ValueError(f"Input {name} contains {'NaN' if np.isnan(values[bad]) else 'infinity'} at position {bad}.")
 

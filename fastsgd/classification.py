@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 
 from . import _validation as check
-from ._arrays import Array
+from ._arrays import CHUNK, Array
 from ._labels import Task, combine_weights, encode, encode_known
 from ._linear import LinearSGD
 from ._validation import Rows
@@ -224,6 +225,7 @@ class SGDClassifier(LinearSGD):
         state = self._starting_state(rows, task.n_outputs, coef_init, intercept_init)
         fitted = {"classes_": classes, "feature_names_in_": check.feature_names(X)}
         validation = self._hold_out(rows, task, weights, sample_weight, fitted) if self.early_stopping else None
+        task = replace(task, truth=task.truth[:0].copy())  # two bytes a row, of no more use
         return self._fit(rows, task, weights, state, epochs=self.max_iter, validation=validation, fitted=fitted)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
@@ -322,7 +324,10 @@ class SGDClassifier(LinearSGD):
         dtype = rows.data.dtype
         if probabilities is None:
             numbers = np.array([-1, 1] if n_classes == 2 else range(n_classes), dtype)
-            return numbers.take(codes).reshape(-1, 1)
+            column = np.empty((len(codes), 1), dtype)
+            for first in range(0, len(codes), CHUNK):
+                column[first : first + CHUNK, 0] = numbers.take(codes[first : first + CHUNK])
+            return column
         if n_classes == 2:
             return (2 * probabilities[:, 1:] - 1).astype(dtype)
         return np.ascontiguousarray(probabilities, dtype)
