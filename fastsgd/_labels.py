@@ -10,8 +10,13 @@ import numpy as np
 from ._arrays import CHUNK, Array
 from ._validation import check_weights
 from .core.losses import Loss
+from .losses import get_loss
 
 SMALL_RANGE = 1 << 16
+
+
+# With two classes one output is enough: what a loss of K scores becomes then.
+TWO_CLASSES = {"softmax": "log_loss", "multiclass_hinge": "hinge", "multiclass_perceptron": "perceptron"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +29,8 @@ class Task:
     targets : ndarray of shape (n, 1) or (n, n_outputs), of X's dtype
         As `core.sgd.train` takes them.
     n_outputs : int
-    truth : ndarray of n rows
-        What a prediction is compared with: class numbers or real targets.
+    truth : ndarray of shape (n,) or (n, n_outputs)
+        What a prediction is compared with: class numbers, True or False for each label, real targets.
     classes : ndarray of shape (n_classes,), optional
         The label of each class number.
     """
@@ -36,10 +41,49 @@ class Task:
     truth: Array
     classes: Array | None = None
 
-    def labels(self, rows: Array) -> Array:
+    @property
+    def multilabel(self) -> bool:
+        return self.classes is not None and self.truth.ndim == 2
+
+    @property
+    def codes(self) -> Array | None:
+        """The class number of each row, if it has one."""
+        return None if self.classes is None or self.multilabel else self.truth
+
+    def answers(self, rows: Array) -> Array:
         """y of some rows, as the caller of `fit` knows it."""
         truth = self.truth[rows]
-        return truth if self.classes is None else self.classes[truth]
+        if self.classes is None:
+            return truth
+        return truth.astype(np.int64) if self.multilabel else self.classes[truth]
+
+
+def class_task(name: str, epsilon: float, codes: Array, classes: Array, shares: Array | None, dtype: Any) -> Task:
+    """One class a row, or for `shares` (n, n_classes) the probability of each."""
+    two = len(classes) == 2
+    if shares is None:
+        numbers = np.array([-1, 1] if two else range(len(classes)), dtype)
+        targets = np.empty((len(codes), 1), dtype)
+        for first in range(0, len(codes), CHUNK):
+            targets[first : first + CHUNK, 0] = numbers.take(codes[first : first + CHUNK])
+    else:
+        targets = (2 * shares[:, 1:] - 1).astype(dtype) if two else np.ascontiguousarray(shares, dtype)
+    loss = get_loss(TWO_CLASSES.get(name, name) if two else name, epsilon=epsilon)
+    return Task(loss, targets, 1 if two else len(classes), codes, classes)
+
+
+def label_task(name: str, epsilon: float, indicator: Array, classes: Array, dtype: Any) -> Task:
+    """Any number of labels a row: an (n, n_classes) matrix of 0 and 1, one output for each column."""
+    loss = get_loss(name, epsilon=epsilon)
+    if loss.joint:
+        raise ValueError(
+            f"y is a matrix of {indicator.shape[1]} labels, of which a row may have several, but loss={name!r} is for "
+            "one label a row: take a loss of one score, such as 'log_loss' or 'hinge'"
+        )
+    targets = indicator.astype(dtype)
+    targets *= 2
+    targets -= 1
+    return Task(loss, targets, indicator.shape[1], indicator != 0, classes)
 
 
 def encode(labels: Array) -> tuple[Array, Array]:

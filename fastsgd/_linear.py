@@ -33,7 +33,8 @@ from .core import sgd
 from .io import PathLike, load_archive, save_archive
 
 SCHEDULES = tuple(sgd.SCHEDULES)
-KEPT = ("n_iter_", "n_features_in_", "loss_curve_", "validation_scores_")  # in a model file, beside state and classes
+# What a model file keeps beside state and classes.
+KEPT = ("n_iter_", "n_features_in_", "loss_curve_", "validation_scores_", "multilabel_")
 
 
 class LinearSGD(Estimator):
@@ -115,7 +116,9 @@ class LinearSGD(Estimator):
         if not (isinstance(self.shuffle, str) and self.shuffle == BLOCKS):
             check.check_flag(self, "shuffle", f"True, False or {BLOCKS!r}")
         check.check_number(self, "alpha", 0)
-        check.check_number(self, "l1_ratio", 0, 1, none=self.penalty != "elasticnet")
+        check.check_number(self, "l1_ratio", 0, 1, none=True)
+        if self.penalty == "elasticnet" and self.l1_ratio is None:
+            raise ValueError("l1_ratio must be set when penalty is 'elasticnet': a float in the range [0, 1]")
         check.check_number(self, "max_iter", 1, integer=True)
         check.check_number(self, "tol", 0, none=True)
         if not isinstance(self.verbose, (bool, np.bool_)):
@@ -337,8 +340,7 @@ class LinearSGD(Estimator):
         self, rows: Rows, task: Task, weights: Array | None, sample_weight: Array | None, fitted: dict[str, Any]
     ) -> tuple[Array, Rating]:
         """Rows to train on, and a rating by the others: what `scoring` says."""
-        codes = task.truth if task.classes is not None else None
-        training, held = split(rows.shape[0], self.validation_fraction, _seed(self.random_state), weights, codes)
+        training, held = split(rows.shape[0], self.validation_fraction, _seed(self.random_state), weights, task.codes)
         if self.scoring is None:
             truth, chosen = task.truth[held], None if sample_weight is None else sample_weight[held]
             return training, rate_scores(rows, held, lambda scores: self._rate(scores, truth, chosen))
@@ -347,7 +349,7 @@ class LinearSGD(Estimator):
         model = object.__new__(type(self))
         vars(model).update(vars(self), n_features_in_=rows.shape[1], **fitted)
         vars(model).pop("feature_names_in_", None)
-        return training, rate_by(self.scoring, model, rows, held, task.labels(held), sample_weight)
+        return training, rate_by(self.scoring, model, rows, held, task.answers(held), sample_weight)
 
     def _rate(self, scores: Array, truth: Array, sample_weight: Array | None) -> float:
         """What `score` returns, from scores W x + b and a `Task`'s truth."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ._arrays import Array
-from .classification import SIGMOIDS, SGDClassifier
+from ._probabilities import SIGMOIDS
+from .classification import SGDClassifier
 from .regression import SGDRegressor
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ SIGN_OF_SCORE = """
     winners = Squeeze (column, last)
 """
 LABEL = "label = Gather (classes, winners)"
+LABELS = """
+    positive = Greater (s, zero)
+    label = Cast <to = 7> (positive)
+"""
 PROBABILITIES = {  # by loss and, for the others, by the number of classes
     "two": """
         minus = Neg (s)
@@ -91,7 +96,8 @@ def to_onnx(model: SGDClassifier | SGDRegressor) -> onnx.ModelProto:
         the type of `coef_`, float32 or float64. Outputs, as scikit-learn's converters name them:
 
         - of a classifier "label" (n,): text, booleans, float64 or, of integers, int64; and "probabilities"
-          (n, n_classes) as of `predict_proba`, or "scores" as of `decision_function` where the loss has none;
+          (n, n_classes) as of `predict_proba`, or "scores" as of `decision_function` where the loss has none; where a
+          row may have several labels, "label" is int64 (n, n_classes);
         - of a regressor "variable" (n, 1).
 
     Notes
@@ -143,6 +149,8 @@ def _regression(n_outputs: int) -> tuple[str, list[str]]:
 
 def _classification(model: SGDClassifier, classes: Array) -> tuple[str, list[str]]:
     """The outputs' declaration and the nodes after the scores."""
+    if model.multilabel_:
+        return _multilabel(model, len(classes))
     kinds = {"O": "string", "b": "bool", "i": "int64", "u": "uint64", "f": "double"}
     label = f"{kinds[classes.dtype.kind]}[n] label"
     number = "two" if len(classes) == 2 else "more"
@@ -157,6 +165,17 @@ def _classification(model: SGDClassifier, classes: Array) -> tuple[str, list[str
         nodes.append(PROBABILITIES[number if model.loss in SIGMOIDS or number == "two" else "softmax"])
     nodes.append("probabilities = Cast <to = {number}> (p)")
     return f"{label}, {{type}}[n, {len(classes)}] probabilities", nodes
+
+
+def _multilabel(model: SGDClassifier, n_labels: int) -> tuple[str, list[str]]:
+    label = f"int64[n, {n_labels}] label"
+    if not hasattr(model, "predict_proba"):
+        return f"{label}, {{type}}[n, {n_labels}] scores", [LABELS, "scores = Identity (z)"]
+    if model.loss == "modified_huber":
+        nodes = [PROBABILITIES["modified_huber"], "probabilities = Cast <to = {number}> (likely)"]
+    else:
+        nodes = ["p = Sigmoid (s)", "probabilities = Cast <to = {number}> (p)"]
+    return f"{label}, {{type}}[n, {n_labels}] probabilities", [LABELS, *nodes]
 
 
 def _labels(classes: Array) -> Array:

@@ -223,7 +223,11 @@ def _as_column(y: Any, n: int, name: str) -> Array:
 
 
 def check_real_targets(y: Any, n: int, dtype: Any = None) -> Array:
-    """Targets of a regression: (n,) finite float32 or float64."""
+    """Targets of a regression: (n,) or, K >= 2, (n, K) finite float32 or float64."""
+    y = as_targets(y)
+    matrix = target_matrix(y, n)
+    if matrix is not None:
+        return matrix if dtype is None else matrix.astype(dtype, copy=False)
     values = as_floats(_as_column(y, n, "y"), dtype, "y")
     _check_finite(values, "y")
     return values
@@ -260,19 +264,48 @@ def _first_fraction(labels: Array) -> int:
     return -1 if whole.all() else int(whole.argmin())
 
 
-def check_probabilities(y: Any, n: int) -> Array | None:
-    """An (n, K) matrix of probabilities, K >= 2; None if y is not a matrix."""
-    matrix = as_array(y, "y")
-    if matrix.ndim != 2 or matrix.shape[1] < 2:
+def as_targets(y: Any) -> Array | None:
+    """y as an array, of whatever shape; None stays None."""
+    if y is None:
         return None
-    if matrix.shape[0] != n:
-        raise ValueError(f"Found input variables with inconsistent numbers of samples: [{n}, {matrix.shape[0]}]")
-    matrix = as_floats(matrix, None, "y")
+    return as_array(y.toarray() if hasattr(y, "tocsr") else y, "y")
+
+
+def target_matrix(y: Array | None, n: int) -> Array | None:
+    """y as an (n, K) matrix, K >= 2, of finite float32 or float64; None if it is something else."""
+    if y is None or y.ndim != 2 or y.shape[1] < 2:
+        return None
+    if y.shape[0] != n:
+        raise ValueError(f"Found input variables with inconsistent numbers of samples: [{n}, {y.shape[0]}]")
+    matrix = as_floats(y, None, "y")
     _check_finite(matrix.reshape(-1), "y")
+    return matrix
+
+
+def check_probabilities(matrix: Array) -> None:
+    """That the rows of a `target_matrix` are probabilities."""
     bad = np.flatnonzero((matrix < 0).any(axis=1) | (np.abs(matrix.sum(axis=1, dtype=np.float64) - 1) > 1e-5))
     if bad.size:
-        raise ValueError(f"y is a matrix, so its rows are probabilities >= 0 that sum to 1; row {bad[0]} is not")
-    return matrix
+        raise ValueError(
+            f"y is a matrix, so with loss='softmax' its rows are probabilities >= 0 that sum to 1; row {bad[0]} is "
+            "not. For several labels a row take a loss of one score, such as 'log_loss'."
+        )
+
+
+def check_indicator(matrix: Array) -> None:
+    """That a `target_matrix` says 1 or 0 for each label of each row."""
+    bad = _first(_first_no_indicator, matrix.reshape(-1))
+    if bad >= 0:
+        row, column = divmod(bad, matrix.shape[1])
+        raise ValueError(
+            "y should be a 1d array, or a matrix of 0 and 1 for several labels a row, got an array of shape "
+            f"{matrix.shape} with {matrix[row, column]} at row {row}, column {column} instead."
+        )
+
+
+def _first_no_indicator(values: Array) -> int:
+    fits = (values == 0) | (values == 1)
+    return -1 if fits.all() else int(fits.argmin())
 
 
 def check_weights(sample_weight: Any, n: int, name: str = "sample_weight") -> Array | None:
@@ -299,7 +332,10 @@ def check_initial(values: Any, shapes: tuple[tuple[int, ...], ...], name: str) -
     """Initial weights: a finite float64 array of one of the shapes."""
     array = as_floats(as_array(values, name), np.float64, name)
     if array.shape not in shapes:
-        raise ValueError(f"Provided {name} has shape {array.shape}; it should be {' or '.join(map(str, shapes))}.")
+        expected = " or ".join(map(str, shapes))
+        raise ValueError(
+            f"Provided {name} does not match dataset: {name} has shape {array.shape}, it should be {expected}."
+        )
     _check_finite(array.reshape(-1), name)
     return array
 

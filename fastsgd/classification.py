@@ -9,16 +9,12 @@ from typing import Any, Self
 import numpy as np
 
 from . import _validation as check
-from ._arrays import CHUNK, Array
-from ._labels import Task, combine_weights, encode, encode_known
+from ._arrays import Array
+from ._labels import Task, class_task, combine_weights, encode, encode_known, label_task
 from ._linear import LinearSGD
+from ._probabilities import PROBABILISTIC, log_probabilities, probabilities
 from ._validation import Rows
-from .core.losses import Loss
 from .losses import get_loss
-
-# With two classes one output is enough: what a loss of K scores becomes then.
-TWO_CLASSES = {"softmax": "log_loss", "multiclass_hinge": "hinge", "multiclass_perceptron": "perceptron"}
-SIGMOIDS = ("log_loss", "logistic_squared_error")
 
 
 class SGDClassifier(LinearSGD):
@@ -27,7 +23,8 @@ class SGDClassifier(LinearSGD):
     Minimises the weighted mean of a loss plus a penalty, one row (or `batch_size` rows) at a time. With more than two
     classes the losses of one score train one output per class against the rest, all in the same visit to a row;
     'softmax', 'multiclass_hinge' and 'multiclass_perceptron' train the outputs jointly. With two classes there is one
-    output, and these three are 'log_loss', 'hinge' and 'perceptron'.
+    output, and these three are 'log_loss', 'hinge' and 'perceptron'. With several labels a row, y a matrix of 0 and 1,
+    the losses of one score train one output per label, again in the same visit.
 
     Parameters
     ----------
@@ -96,7 +93,9 @@ class SGDClassifier(LinearSGD):
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The labels, sorted.
+        The labels, sorted; 0 .. K-1 where y is a matrix.
+    multilabel_ : bool
+        Whether a row may have several labels.
     coef_ : ndarray of shape (1, n_features) for two classes, else (n_classes, n_features)
         Weights, of X's dtype.
     intercept_ : ndarray of shape (1,) or (n_classes,)
@@ -158,6 +157,7 @@ class SGDClassifier(LinearSGD):
     _estimator_type = "classifier"
     class_weight: Any
     classes_: Array
+    multilabel_: bool
 
     def __init__(
         self,
@@ -198,8 +198,9 @@ class SGDClassifier(LinearSGD):
         X : {array-like, CSR, sparse matrix, table} of shape (n, d)
             Features. float32 and float64 arrays, C-contiguous or CSR, are used as they are, anything else is copied.
             A table is one of pandas, polars or pyarrow, with columns of numbers; sparse columns stay sparse.
-        y : array-like of shape (n,), or of shape (n, K) for loss='softmax'
-            Labels: integers, booleans or strings; or probabilities of the classes 0 .. K-1.
+        y : array-like of shape (n,) or (n, K)
+            Labels: integers, booleans or strings. Or 1 where a row has the label 0 .. K-1 and 0 where not, an array or
+            a sparse matrix; for loss='softmax' the probability of each.
         coef_init : array-like of the shape of `coef_`, optional
             Weights to start from.
         intercept_init : array-like of the shape of `intercept_`, optional
@@ -220,10 +221,10 @@ class SGDClassifier(LinearSGD):
         self._check_parameters()
         rows = check.check_rows(X)
         sample_weight = check.check_weights(sample_weight, rows.shape[0])
-        task, classes = self._task(y, rows)
-        weights = combine_weights(self.class_weight, classes, task.truth, sample_weight)
+        task = self._task(y, rows)
+        weights = self._weights(task, sample_weight)
         state = self._starting_state(rows, task.n_outputs, coef_init, intercept_init)
-        fitted = {"classes_": classes, "feature_names_in_": check.feature_names(X)}
+        fitted = {**self._fitted(task), "feature_names_in_": check.feature_names(X)}
         validation = self._hold_out(rows, task, weights, sample_weight, fitted) if self.early_stopping else None
         task = replace(task, truth=task.truth[:0].copy())  # two bytes a row, of no more use
         return self._fit(rows, task, weights, state, epochs=self.max_iter, validation=validation, fitted=fitted)
@@ -236,7 +237,7 @@ class SGDClassifier(LinearSGD):
         X, y, sample_weight
             As for `fit`.
         classes : array-like of shape (n_classes,)
-            All labels that will ever come; required by the first call.
+            All labels that will ever come; required by the first call unless y is a matrix of 0 and 1.
 
         Returns
         -------
@@ -257,10 +258,10 @@ class SGDClassifier(LinearSGD):
                 "large sample, n / (K bincount(y)), and pass them as a dict."
             )
         rows = check.check_rows(X) if first else self._known_rows(X, self._state.weights.dtype)
-        weights = check.check_weights(sample_weight, rows.shape[0])
-        task, known = self._task(y, rows, self._known_classes(classes))
-        weights = combine_weights(self.class_weight, known, task.truth, weights)
-        fitted: dict[str, Any] = {"classes_": known}
+        sample_weight = check.check_weights(sample_weight, rows.shape[0])
+        task = self._task(y, rows, classes, chunk=True)
+        weights = self._weights(task, sample_weight)
+        fitted = self._fitted(task)
         if first:
             fitted["feature_names_in_"] = check.feature_names(X)
             state = self._new_state(task.n_outputs, rows.shape[1], rows.data.dtype, rows.sparse)
@@ -268,8 +269,10 @@ class SGDClassifier(LinearSGD):
             state = self._state_now()
         return self._fit(rows, task, weights, state, epochs=None, fitted=fitted)
 
-    def _known_classes(self, classes: Any) -> Array:
+    def _known_classes(self, classes: Any, matrix: Array | None) -> Array:
         if not hasattr(self, "classes_"):
+            if classes is None and matrix is not None and self.loss != "softmax":
+                return np.arange(matrix.shape[1])
             if classes is None:
                 raise ValueError("classes must be passed on the first call to partial_fit.")
             known = encode(check.check_labels(classes, np.size(np.asarray(classes)), "classes"))[0]
@@ -280,6 +283,10 @@ class SGDClassifier(LinearSGD):
             raise ValueError(
                 f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {self.classes_!r}"
             )
+        if self.multilabel_ and matrix is None:
+            raise ValueError(f"y was a matrix of {len(self.classes_)} labels before and is one label a row now")
+        if matrix is not None and not self.multilabel_ and self.loss != "softmax":
+            raise ValueError("y was one label a row before and is a matrix now")
         return self.classes_
 
     def _check_each_parameter(self) -> None:
@@ -293,47 +300,43 @@ class SGDClassifier(LinearSGD):
         if self.class_weight is not None and not isinstance(self.class_weight, dict):
             check.check_choice(self, "class_weight", ("balanced", None))
 
-    def _loss_of(self, n_classes: int) -> Loss:
-        name = TWO_CLASSES.get(self.loss, self.loss) if n_classes == 2 else self.loss
-        return get_loss(name, epsilon=self.epsilon)
-
-    def _task(self, y: Any, rows: Rows, known: Array | None = None) -> tuple[Task, Array]:
-        """What to learn and the classes: `known`, or those of y."""
-        n = rows.shape[0]
-        probabilities = check.check_probabilities(y, n) if self.loss == "softmax" and y is not None else None
-        if probabilities is not None:
-            classes, codes = np.arange(probabilities.shape[1]), probabilities.argmax(axis=1)
-            if known is not None and len(known) != len(classes):
-                raise ValueError(f"y has {len(classes)} columns of probabilities for {len(known)} classes")
-            classes = classes if known is None else known
-        elif known is not None:
-            classes, codes = known, encode_known(check.check_labels(y, n), known)
+    def _task(self, y: Any, rows: Rows, classes: Any = None, *, chunk: bool = False) -> Task:
+        """What to learn; of a chunk, the classes are those given to the first call of partial_fit."""
+        n, dtype, y = rows.shape[0], rows.data.dtype, check.as_targets(y)
+        matrix = check.target_matrix(y, n)
+        known = self._known_classes(classes, matrix) if chunk else None
+        if matrix is not None:
+            labels = np.arange(matrix.shape[1]) if known is None else known
+            if len(labels) != matrix.shape[1]:
+                raise ValueError(f"y has {matrix.shape[1]} columns for {len(labels)} classes")
+            if self.loss != "softmax":
+                check.check_indicator(matrix)
+                return label_task(self.loss, self.epsilon, matrix, labels, dtype)
+            check.check_probabilities(matrix)
+            codes = matrix.argmax(axis=1)
+        elif known is None:
+            labels, codes = encode(check.check_labels(y, n))
         else:
-            classes, codes = encode(check.check_labels(y, n))
-        if len(classes) < 2:
+            labels, codes = known, encode_known(check.check_labels(y, n), known)
+        if len(labels) < 2:
             raise ValueError(
-                f"The number of classes has to be greater than one; got {len(classes)} class: "
-                f"{classes[0]!r} in every row"
+                f"The number of classes has to be greater than one; got {len(labels)} class: {labels[0]!r} in every row"
             )
-        targets = self._targets(codes, probabilities, len(classes), rows)
-        n_outputs = 1 if len(classes) == 2 else len(classes)
-        return Task(self._loss_of(len(classes)), targets, n_outputs, codes, classes), classes
+        return class_task(self.loss, self.epsilon, codes, labels, matrix, dtype)
 
-    def _targets(self, codes: Array, probabilities: Array | None, n_classes: int, rows: Rows) -> Array:
-        """(n, 1) of -1 / +1 or of class numbers, or (n, K) of probabilities, as the kernel takes them."""
-        dtype = rows.data.dtype
-        if probabilities is None:
-            numbers = np.array([-1, 1] if n_classes == 2 else range(n_classes), dtype)
-            column = np.empty((len(codes), 1), dtype)
-            for first in range(0, len(codes), CHUNK):
-                column[first : first + CHUNK, 0] = numbers.take(codes[first : first + CHUNK])
-            return column
-        if n_classes == 2:
-            return (2 * probabilities[:, 1:] - 1).astype(dtype)
-        return np.ascontiguousarray(probabilities, dtype)
+    def _weights(self, task: Task, sample_weight: Array | None) -> Array | None:
+        if self.class_weight is None:
+            return sample_weight
+        if task.classes is None or task.codes is None:
+            raise ValueError("class_weight is for one label a row, and y is a matrix: use sample_weight instead")
+        return combine_weights(self.class_weight, task.classes, task.codes, sample_weight)
+
+    def _fitted(self, task: Task) -> dict[str, Any]:
+        return {"classes_": task.classes, "multilabel_": task.multilabel}
 
     def _rate(self, scores: Array, truth: Array, sample_weight: Array | None) -> float:
-        return float(np.average(_winners(scores) == truth, weights=sample_weight))
+        right = ((scores > 0) == truth).all(axis=1) if truth.ndim == 2 else _winners(scores) == truth
+        return float(np.average(right, weights=sample_weight))
 
     def decision_function(self, X: Any) -> Array:
         """Scores W x + b.
@@ -344,7 +347,8 @@ class SGDClassifier(LinearSGD):
 
         Returns
         -------
-        ndarray of shape (n,) for two classes, positive meaning `classes_[1]`, else (n, n_classes)
+        ndarray of shape (n,) for two classes, positive meaning `classes_[1]`, else (n, n_classes); with several labels
+        a row always (n, n_labels), positive meaning that the row has the label
 
         Raises
         ------
@@ -361,10 +365,10 @@ class SGDClassifier(LinearSGD):
 
         Returns
         -------
-        ndarray of shape (n,)
+        ndarray of shape (n,), or (n, n_labels) of 0 and 1 if a row may have several labels
         """
-        winners = _winners(self._scores(X))
-        return self.classes_[winners]
+        scores = self._scores(X)
+        return (scores > 0).astype(np.int64) if self.multilabel_ else self.classes_[_winners(scores)]
 
     @property
     def predict_proba(self) -> Callable[[Any], Array]:
@@ -372,56 +376,40 @@ class SGDClassifier(LinearSGD):
 
         sigma(z) for 'log_loss' and 'logistic_squared_error', normalised to sum to 1 with more than two classes
         (Zadrozny, Elkan 2002); softmax(z) for 'softmax'; (clip(z, -1, 1) + 1) / 2 for 'modified_huber' (Zhang 2004),
-        normalised likewise.
+        normalised likewise. If a row may have several labels, that of each label, not normalised.
 
         Raises
         ------
         AttributeError
             For the other losses, whose scores are no probabilities.
         """
-        self._check_probabilistic()
+        self._check_probabilistic("predict_proba")
         return self._predict_proba
 
     @property
     def predict_log_proba(self) -> Callable[[Any], Array]:
         """Logarithms of `predict_proba`, exact where the probability itself is too small to tell from 0."""
-        self._check_probabilistic()
+        self._check_probabilistic("predict_log_proba")
         return self._predict_log_proba
 
-    def _check_probabilistic(self) -> None:
-        if self.loss not in (*SIGMOIDS, "softmax", "modified_huber"):
+    def _check_probabilistic(self, method: str) -> None:
+        if self.loss not in PROBABILISTIC:
             raise AttributeError(
-                f"probability estimates are not available for loss={self.loss!r}: use decision_function, or train with "
-                "loss='log_loss', 'softmax' or 'modified_huber', or calibrate the scores"
+                f"This {type(self).__name__!r} has no attribute {method!r}, since probability estimates are not "
+                f"available for loss={self.loss!r}: use decision_function, or train with loss='log_loss', 'softmax' or "
+                "'modified_huber', or calibrate the scores"
             )
 
     def _predict_proba(self, X: Any) -> Array:
-        if self.loss != "modified_huber":
-            proba: Array = np.exp(self._predict_log_proba(X))
-            return proba
-        likely: Array = (np.clip(self._scores(X).astype(np.float64), -1, 1) + 1) / 2
-        if likely.shape[1] == 1:
-            return np.hstack([1 - likely, likely])
-        likely[likely.sum(axis=1) == 0] = 1
-        likely /= likely.sum(axis=1, keepdims=True)
-        return likely
+        scores = self._scores(X)
+        return probabilities(self.loss, scores, multilabel=self.multilabel_)
 
     def _predict_log_proba(self, X: Any) -> Array:
-        if self.loss == "modified_huber":
-            with np.errstate(divide="ignore"):
-                return np.log(self._predict_proba(X))
-        z = self._scores(X).astype(np.float64)
-        if z.shape[1] == 1:
-            z = np.hstack([-z, z])
-        z = np.clip(z, -np.finfo(np.float64).max / 4, np.finfo(np.float64).max / 4)
-        logs = z if self.loss == "softmax" and len(self.classes_) > 2 else -np.logaddexp(0, -z)
-        if len(self.classes_) > 2:
-            logs = logs - logs.max(axis=1, keepdims=True)
-            logs = logs - np.log(np.exp(logs).sum(axis=1, keepdims=True))
-        return logs
+        scores = self._scores(X)
+        return log_probabilities(self.loss, scores, multilabel=self.multilabel_)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Share of the rows, by weight, whose label is predicted.
+        """Share of the rows, by weight, whose label is predicted; of several labels a row, all have to be.
 
         Parameters
         ----------
@@ -433,8 +421,15 @@ class SGDClassifier(LinearSGD):
         float
         """
         predicted = self.predict(X)
-        labels = check.check_labels(y, len(predicted))
-        return float(np.average(predicted == labels, weights=check.check_weights(sample_weight, len(predicted))))
+        n = len(predicted)
+        y = check.as_targets(y)
+        matrix = check.target_matrix(y, n) if self.multilabel_ else None
+        if matrix is not None and matrix.shape == predicted.shape:
+            check.check_indicator(matrix)
+            right = (predicted == matrix).all(axis=1)
+        else:
+            right = predicted == check.check_labels(y, n)
+        return float(np.average(right, weights=check.check_weights(sample_weight, n)))
 
 
 def _winners(scores: Array) -> Array:

@@ -33,8 +33,8 @@ callbacks
 
     Attributes
     ----------
-    coef_ : ndarray of shape (n_features,)
-    intercept_ : ndarray of shape (1,)
+    coef_ : ndarray of shape (n_features,) or (n_outputs, n_features)
+    intercept_ : ndarray of shape (1,) or (n_outputs,)
     n_iter_, t_, loss_curve_, validation_scores_, n_features_in_, feature_names_in_
         As for `SGDClassifier`.
 
@@ -92,11 +92,11 @@ callbacks
         X : {array-like, CSR, sparse matrix, table} of shape (n, d)
             Features. float32 and float64 arrays, C-contiguous or CSR, are used as they are, anything else is copied.
             A table is one of pandas, polars or pyarrow, with columns of numbers; sparse columns stay sparse.
-        y : array-like of shape (n,)
-            Targets; trained on in X's dtype.
-        coef_init : array-like of shape (d,), optional
+        y : array-like of shape (n,) or (n, n_outputs)
+            Targets; trained on in X's dtype, all outputs in the same visit to a row.
+        coef_init : array-like of the shape of `coef_`, optional
             Weights to start from.
-        intercept_init : array-like of shape (1,), optional
+        intercept_init : array-like of the shape of `intercept_`, optional
             Intercept to start from.
         sample_weight : array-like of shape (n,), optional
             Weights of the rows, >= 0; rows of weight 0 are left out.
@@ -142,6 +142,8 @@ callbacks
         rows = check.check_rows(X) if first else self._known_rows(X, self._state.weights.dtype)
         task, weights = self._task(y, rows), check.check_weights(sample_weight, rows.shape[0])
         fitted = {"feature_names_in_": check.feature_names(X)} if first else {}
+        if not first and task.n_outputs != self._state.bias.size:
+            raise ValueError(f"y has {task.n_outputs} columns, {self._state.bias.size} in earlier calls")
         if first:
             state = self._new_state(task.n_outputs, rows.shape[1], rows.data.dtype, rows.sparse)
         else:
@@ -157,7 +159,7 @@ callbacks
 
         Returns
         -------
-        ndarray of shape (n,)
+        ndarray of shape (n,) or (n, n_outputs)
 
         Raises
         ------
@@ -166,10 +168,11 @@ callbacks
         ValueError
             If X is invalid or has another number of columns than the model.
         """
-        return self._scores(X).reshape(-1)
+        return _squeezed(self._scores(X))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """R^2 = 1 - sum s (y - prediction)^2 / sum s (y - mean)^2; 0 where y is constant and not met.
+        """R^2 = 1 - sum s (y - prediction)^2 / sum s (y - mean)^2; 0 where y is constant and not met. Of several
+        outputs, the mean.
 
         Parameters
         ----------
@@ -189,20 +192,28 @@ callbacks
         check.check_choice(self, "loss", REAL_LOSSES)
 
     def _shape_coef(self, coef: Array) -> Array:
-        return coef.reshape(-1)
+        return coef.reshape(-1) if len(coef) == 1 else coef
 
     def _task(self, y: Any, rows: Rows) -> Task:
-        targets = check.check_real_targets(y, rows.shape[0], rows.data.dtype)
-        loss = get_loss(self.loss, epsilon=self.epsilon)
-        return Task(loss, np.ascontiguousarray(targets).reshape(-1, 1), 1, targets)
+        truth = check.check_real_targets(y, rows.shape[0], rows.data.dtype)
+        targets = np.ascontiguousarray(truth).reshape(rows.shape[0], -1)
+        return Task(get_loss(self.loss, epsilon=self.epsilon), targets, targets.shape[1], truth)
 
     def _rate(self, scores: Array, truth: Array, sample_weight: Array | None) -> float:
-        return _r_squared(scores[:, 0], truth, sample_weight)
+        return _r_squared(_squeezed(scores), truth, sample_weight)
+
+
+def _squeezed(scores: Array) -> Array:
+    return scores.reshape(-1) if scores.shape[1] == 1 else scores
 
 
 def _r_squared(predicted: Array, targets: Array, weights: Array | None) -> float:
+    """The mean over the columns where there are several, as in scikit-learn."""
+    if predicted.shape != targets.shape:
+        raise ValueError(f"y has shape {targets.shape}, what is predicted has {predicted.shape}")
     targets = targets.astype(np.float64)
-    mean = np.average(targets, weights=weights)
-    error = np.average((targets - predicted) ** 2, weights=weights)
-    spread = np.average((targets - mean) ** 2, weights=weights)
-    return float(1 - error / spread) if spread else float(error == 0)
+    mean = np.average(targets, axis=0, weights=weights)
+    error = np.atleast_1d(np.average((targets - predicted) ** 2, axis=0, weights=weights))
+    spread = np.atleast_1d(np.average((targets - mean) ** 2, axis=0, weights=weights))
+    share = np.divide(error, spread, out=(error != 0).astype(np.float64), where=spread != 0)
+    return float(np.mean(1 - share))

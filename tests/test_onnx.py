@@ -204,3 +204,13 @@ def test_without_onnx(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ImportError, match=r"pip install 'fastsgd\[onnx\]'"):
         to_onnx(model)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("loss", ["log_loss", "modified_huber", "hinge"])
+def test_several_labels_and_targets(loss, dtype):
+    y = np.c_[Y, 1 - Y, Y3 > 0]
+    check(classifier(loss, learning_rate="constant").fit(X.astype(dtype), y), X)
+    check(classifier(loss, learning_rate="constant").fit(X.astype(dtype), y[:, 1:]), X)
+    model = regressor().fit(X.astype(dtype), np.c_[T, -T])
+    assert_close(predict(model, X)["variable"], model.predict(X.astype(dtype)), TOLERANCE[np.dtype(dtype).char])

@@ -188,7 +188,7 @@ OBJECTS, TEXT, HALVES = Y.astype(object), Y.astype(str).astype(object), np.full(
 BAD_Y = {
     "short": (Y[:-1], r"\[40, 39\]"), "long": (np.append(Y, 1), r"\[40, 41\]"),
     "None": (None, r"y is None|requires y"), "scalar": (1, r"y should be a 1d array.*\(\)"),
-    "2-D": (np.column_stack([Y, Y]), r"y should be a 1d array.*\(40, 2\)"),
+    "3-D": (Y.reshape(-1, 1, 1), r"y should be a 1d array.*\(40, 1, 1\)"),
     "ragged": ([[1], [1, 2]] * 20, r"\by is not"), "complex": (Y + 0j, r"complex128"),
     "NaN": (put(Y * 1.0, 9, np.nan), r"y contains NaN.* 9\b"), "dates": (Y.astype("M8[D]"), r"datetime64"),
     "inf": (put(Y * 1.0, 9, np.inf), r"y contains infinity.* 9\b"),
@@ -196,6 +196,7 @@ BAD_Y = {
     "None in it": (put(OBJECTS, 9, None), r"y .*(None|NaN).* 9\b"),
 }
 BAD_LABELS = BAD_Y | {
+    "2-D": (np.column_stack([Y, Y + 1]), r"y should be a 1d array.*\(40, 2\)"),
     "continuous": (put(Y * 1.0, 9, 0.25), r"continuous.*0\.25"), "mixed": (put(OBJECTS, 9, "a"), r"text and numbers"),
     "continuous objects": (put(OBJECTS, 9, 0.25), r"continuous.*0\.25"),
     "NaN in text": (put(TEXT, 9, np.nan), r"contains NaN.* row 9"), "NA": (put(TEXT, 9, pd.NA), r"contains .* row 9\b"),
@@ -277,7 +278,7 @@ def test_classes_of_a_later_partial_fit():
     with pytest.raises(ValueError, match=r"label .*2.* row 3,.*\[0, 1\]"):
         model.partial_fit(X, put(Y, 3, 2))
     model.partial_fit(X[:3], Y[:3], classes=[1, 0])
-    with pytest.raises(ValueError, match="2 columns of probabilities for 3 classes"):
+    with pytest.raises(ValueError, match="2 columns for 3 classes"):
         classifier(loss="softmax").fit(X, Y3).partial_fit(X, np.full((N, 2), 0.5))
 
 
@@ -362,7 +363,7 @@ def test_bad_parameter(kind, name):
 def test_parameters_that_need_another():
     with pytest.raises(ValueError, match=r"zero_one.*'log_loss'.*'hinge'"):
         SGDClassifier(loss="zero_one").fit(X, Y)
-    with pytest.raises(ValueError, match=r"'l1_ratio'.*SGDClassifier.*None"):
+    with pytest.raises(ValueError, match="l1_ratio must be set when penalty is 'elasticnet'"):
         SGDClassifier(l1_ratio=None, penalty="elasticnet").fit(X, Y)
     for kind in (SGDClassifier, SGDRegressor):
         with pytest.raises(ValueError, match=r"alpha must be > 0.*optimal"):
