@@ -53,7 +53,7 @@ class SGDClassifier(LinearSGD):
     epsilon : float, default=0.1
         Threshold of 'huber', 'epsilon_insensitive' and 'squared_epsilon_insensitive'.
     n_jobs : int or None, default=None
-        Accepted for compatibility; training uses one thread.
+        Threads that score sparse rows, -1 for one a CPU; training uses one.
     random_state : int, RandomState, Generator or None, default=None
         Seed of the shuffling and of the validation split.
     learning_rate : {'optimal', 'constant', 'invscaling', 'adaptive', 'pa1', 'pa2'}, default='optimal'

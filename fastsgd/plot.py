@@ -154,7 +154,7 @@ def boundary(model: Any, X: Any, y: Any, ax: Axes | None = None) -> Axes:
     Raises
     ------
     TypeError
-        If the model is no classifier, or not fitted.
+        If the model is no classifier, not fitted, or gives several labels a row.
     ValueError
         If X has not two columns, or y a label that the model does not know.
     ImportError
@@ -162,6 +162,8 @@ def boundary(model: Any, X: Any, y: Any, ax: Axes | None = None) -> Axes:
     """
     if not hasattr(model, "classes_"):
         raise TypeError(f"boundary draws a fitted classifier; this {type(model).__name__} has no classes_")
+    if getattr(model, "multilabel_", False):
+        raise TypeError("boundary draws models of one label a row; this one gives several")
     rows = check_rows(X)
     if rows.shape[1] != 2:
         raise ValueError(f"X has {rows.shape[1]} features; boundary draws a model of two: train one on two columns")

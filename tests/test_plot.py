@@ -168,6 +168,8 @@ def test_what_cannot_be_drawn():
         plot.boundary(SGDRegressor(max_iter=3, tol=None).fit(X, X[:, 0]), X, Y3)
     with pytest.raises(TypeError, match="SGDClassifier has no classes_"):
         plot.boundary(SGDClassifier(), X, Y3)
+    with pytest.raises(TypeError, match="one label a row"):
+        plot.boundary(SGDClassifier(max_iter=3, tol=None).fit(X, np.eye(3, dtype=int)[RNG.integers(0, 3, 180)]), X, Y3)
     with pytest.raises(fastsgd.NotFittedError):
         plot.history(SGDClassifier())
 
