@@ -20,16 +20,20 @@ from ._training import (
     Divergence,
     Plan,
     Progress,
+    Session,
+    Source,
     Stored,
     coefficients,
     decision,
     finish,
     new_state,
+    restore,
     solution,
     train,
 )
 from ._validation import Rows
 from .core import sgd
+from .core.losses import Loss
 from .io import PathLike, load_archive, save_archive
 
 SCHEDULES = tuple(sgd.SCHEDULES)
@@ -82,6 +86,7 @@ class LinearSGD(Estimator):
     n_features_in_: int
     _state: sgd.State
     feature_names_in_: Array
+    _session: Session | None = None
     _published: tuple[Array, Array, Array | None, Array]
 
     def _keep(self, arguments: Mapping[str, Any]) -> None:
@@ -145,8 +150,8 @@ class LinearSGD(Estimator):
                 "alpha must be > 0 since learning_rate is 'optimal'. alpha is used to compute the optimal step size."
             )
 
-    def _settings(self, rows: Rows) -> sgd.Settings:
-        decay = (0.01 if rows.sparse else 1.0) if self.intercept_decay == "auto" else float(self.intercept_decay)
+    def _settings(self, sparse: bool, n_rows: int | None = None) -> sgd.Settings:
+        decay = (0.01 if sparse else 1.0) if self.intercept_decay == "auto" else float(self.intercept_decay)
         ratios = {None: 0.0, "l2": 0.0, "l1": 1.0, "elasticnet": float(self.l1_ratio or 0)}
         return sgd.Settings(
             schedule=self.learning_rate,
@@ -157,7 +162,7 @@ class LinearSGD(Estimator):
             l1_ratio=ratios[self.penalty],
             intercept_decay=decay,
             fit_intercept=self.fit_intercept,
-            batch_size=min(self.batch_size, rows.shape[0]),
+            batch_size=min(self.batch_size, n_rows or self.batch_size),
             average_from=int(self.average),
         )
 
@@ -169,6 +174,25 @@ class LinearSGD(Estimator):
 
         epochs=None is one pass of partial_fit, without a criterion to stop by.
         """
+        brief = epochs is None and rows.nnz * state.bias.size < state.weights.size
+        if brief and "coef_" in vars(self):
+            state.weights = state.weights.copy()  # whoever holds coef_ must not see weights without their scale
+        order = np.arange(rows.shape[0], dtype=np.uint32) if validation is None else validation[0]
+        source = Stored(
+            rows, task.targets, weights, order, self.shuffle if self.shuffle == BLOCKS else bool(self.shuffle),
+            _seed(self.random_state),
+        )  # fmt: skip
+        self._run(
+            source, task.loss, state, self._settings(rows.sparse, rows.shape[0]), fitted, epochs=epochs,
+            score=None if validation is None else validation[1], touched=rows.indices[: rows.nnz] if brief else None,
+        )  # fmt: skip
+        return self
+
+    def _run(
+        self, source: Source, loss: Loss, state: sgd.State, settings: sgd.Settings, fitted: dict[str, Any], *,
+        epochs: int | None, score: Rating | None = None, touched: Array | None = None,
+    ) -> None:  # fmt: skip
+        """Train `state` on a source of rows, as far as `_session` has not, and become its model."""
         if not self.average:
             state.average = state.average_bias = None
             state.average_scale = state.averaged = 0
@@ -178,14 +202,8 @@ class LinearSGD(Estimator):
             state.received, state.penalty_total = None, 0
         elif state.received is None:
             state.received, state.sum_squares = np.zeros_like(state.weights), np.inf
-        brief = epochs is None and rows.nnz * state.bias.size < state.weights.size
-        if brief and "coef_" in vars(self):
-            state.weights = state.weights.copy()  # whoever holds coef_ must not see weights without their scale
-        order = np.arange(rows.shape[0], dtype=np.uint32) if validation is None else validation[0]
-        source = Stored(
-            rows, task.targets, weights, order, self.shuffle if self.shuffle == BLOCKS else bool(self.shuffle),
-            _seed(self.random_state),
-        )  # fmt: skip
+        session, progress = self._session or Session(), Progress()
+        rate = session.rate
         plan = Plan(
             epochs=epochs or 1,
             tol=self.tol if epochs else None,
@@ -193,16 +211,19 @@ class LinearSGD(Estimator):
             adaptive=self.learning_rate == "adaptive",
             passive=self.learning_rate in ("pa1", "pa2"),
             penalised=bool(self.penalty),
-            touched=rows.indices[: rows.nnz] if brief else None,
+            touched=touched,
             verbose=self.verbose,
-            score=None if validation is None else validation[1],
+            score=score if rate is None else lambda state: rate(state, fitted.get("classes_")),
             callbacks=tuple(self.callbacks or ()),
+            watch=session.watch,
         )
-        progress = Progress()
         goes_on = state is vars(self).get("_state")
         started = state.t
+        if session.resume is not None:
+            earlier, progress, settings.eta0, settings.average_from = session.resume
+            restore(state, earlier)
         try:
-            train(task.loss, self._settings(rows), state, source, plan, progress)
+            train(loss, settings, state, source, plan, progress)
         except Divergence:
             if goes_on:
                 self._withdraw()
@@ -210,10 +231,11 @@ class LinearSGD(Estimator):
             raise
         except BaseException:  # interrupted: what has been learnt so far is a model
             if goes_on or state.t > started:
+                source.close(state)
                 finish(state, progress)
-                self._take(state, progress, rows.shape[1], bool(epochs), fitted)
+                self._take(state, progress, bool(epochs), fitted)
             raise
-        self._take(state, progress, rows.shape[1], bool(epochs), fitted)
+        self._take(state, progress, bool(epochs), fitted)
         if progress.clipped:
             warn(
                 f"{progress.clipped} derivatives exceeded 1e12 and were cut off: training diverges. Scale the features "
@@ -226,17 +248,16 @@ class LinearSGD(Estimator):
                 "fit, or tol=None for a fixed number of epochs.",
                 ConvergenceWarning,
             )
-        return self
 
-    def _take(self, state: sgd.State, progress: Progress, features: int, fresh: bool, fitted: dict[str, Any]) -> None:
+    def _take(self, state: sgd.State, progress: Progress, fresh: bool, fitted: dict[str, Any]) -> None:
         """Become the model that the state is of, all at once: a second Ctrl-C finds all of it or nothing."""
         curve = [] if fresh else vars(self).get("loss_curve_", [])
         curve += progress.objectives
         published = self._published_by(state) if fresh else {}
         self._withdraw()
         vars(self).update(
-            **fitted, **published, _state=state, t_=state.t, n_features_in_=features, n_iter_=progress.epoch,
-            loss_curve_=curve,
+            **fitted, **published, _state=state, t_=state.t, n_iter_=progress.epoch, loss_curve_=curve,
+            n_features_in_=state.weights.size // state.bias.size,
         )  # fmt: skip
         if progress.scores:
             self.validation_scores_ = progress.scores

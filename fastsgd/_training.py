@@ -122,6 +122,27 @@ class Progress:
         return len(self.objectives)
 
 
+class Resume(NamedTuple):
+    """A point to go on from."""
+
+    state: sgd.State
+    progress: Progress
+    eta0: float
+    average_from: float
+
+
+@dataclass(frozen=True)
+class Session:
+    """What the command line adds to a run: `watch` as in Plan, a rating by rows of its own, a point to go on from.
+
+    `rate` takes a settled state and the classes, None of a regression.
+    """
+
+    watch: Callable[[sgd.State, sgd.Settings, Progress, int | None], None] | None = None
+    rate: Callable[[sgd.State, Array | None], float] | None = None
+    resume: Resume | None = None
+
+
 class Piece(NamedTuple):
     """Rows to visit in one go, in the order `order`."""
 
@@ -138,6 +159,9 @@ class Source(Protocol):
     def rows_per_epoch(self) -> int | None: ...
 
     def epoch(self, number: int) -> Iterable[Piece]: ...
+
+    def close(self, state: sgd.State) -> None:
+        """Make the state fit to end training with, in the midst of an epoch."""
 
 
 @dataclass
@@ -169,6 +193,9 @@ class Stored:
     def epoch(self, number: int) -> Iterator[Piece]:
         for order in self._orders(number):
             yield Piece(self.rows, self.targets, self.weights, order)
+
+    def close(self, state: sgd.State) -> None:
+        pass
 
     def _orders(self, number: int) -> Iterator[Array]:
         if self.shuffle == BLOCKS:

@@ -1,31 +1,32 @@
-"""The command line: `fastsgd train`, `predict` and `evaluate`, on files in svmlight / LIBSVM format."""
+"""The command line: `fastsgd train`, `predict`, `evaluate`, `convert` and `info`."""
 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import IO, Any
 
-import numpy as np
-import numpy.typing as npt
-
-from . import SGDClassifier, SGDRegressor, __version__
+from . import __version__
+from ._info import describe
 from ._linear import from_archive
-from .io import CSR, load_archive, save_archive
+from ._rows import Fitted, Report
+from ._train import Run, number, tell
+from .disk import convert_svmlight, open_csr
+from .io import load_archive, replacing
 from .losses import LOSSES, get_loss
-from .svmlight import ZeroBased, read_svmlight
-
-Vector = npt.NDArray[np.float64]
 
 DESCRIPTION = "Train linear models by stochastic gradient descent, and use them."
 
 FILES = """\
-Files are text in svmlight / LIBSVM format, plain or gzip; - is standard input. A line is a row, its label first:
+FILE is text in svmlight / LIBSVM format, plain or compressed (gzip, bzip2, xz), - for standard input, or a folder that
+`fastsgd convert` wrote. A line of text is a row, its label first:
 
   -1 3:1 11:0.5 14:2e-3    # label, then index:value of each feature that is not 0
 """
@@ -35,6 +36,12 @@ examples:
   fastsgd train tests/data/a9a.gz --test tests/data/a9a.t.gz --model a9a.npz
   fastsgd evaluate tests/data/a9a.t.gz --model a9a.npz
   fastsgd predict tests/data/a9a.t.gz --model a9a.npz --proba | head
+
+a file larger than memory, read once for all passes; or turned into a folder first, for several trainings:
+  fastsgd train big.svm --stream --epochs 5 --model big.npz --checkpoint big.ckpt
+  fastsgd convert big.svm big.rows && fastsgd train big.rows --model big.npz
+
+exit codes: 0 done, 1 failed (the reason is on stderr), 2 arguments that make no sense, 130 interrupted
 """
 
 
@@ -85,110 +92,84 @@ def _say(kind: str, message: object) -> None:
 
 
 def _train(args: argparse.Namespace) -> None:
+    error = args.parser.error
     if args.regression and args.class_weight:
-        args.parser.error("--class-weight is for classification, not --regression")
-    if args.model and (os.path.isdir(args.model) or not os.path.isdir(os.path.dirname(os.path.abspath(args.model)))):
-        raise ValueError(f"{args.model}: the model cannot be kept there; name a file in a directory that exists")
-    started = time.perf_counter()
-    X, y, zero_based = read_svmlight(args.file, dtype=args.dtype)
-    if not args.quiet:
-        print(f"{args.file}: {_size(X)}, read in {time.perf_counter() - started:.2f} s", flush=True)
-    test = _read_for(args.test, X.shape[1], zero_based, args.dtype) if args.test else None
-    estimator = _estimator(args, len(y))
-    started = time.perf_counter()
-    estimator.fit(X, y)
-    if not args.quiet:
-        print(f"trained in {time.perf_counter() - started:.2f} s", flush=True)
-    if args.model:
-        # A file without an id 0 counts from 1, unless the model learned from one that counts from 0.
-        header, arrays = estimator.to_archive()
-        save_archive(args.model, {**header, "zero_based": zero_based}, arrays)
-    if test:
-        _report(estimator, *test, "test ")
-
-
-def _estimator(args: argparse.Namespace, n_rows: int) -> Any:
-    given = {name: vars(args)[name] for name in PARAMETERS if vars(args)[name] is not None}
-    # Early iterates are far off, so only those of the second half of all steps are averaged.
-    steps = -(-n_rows // args.batch_size) * args.max_iter
-    given |= {
-        "penalty": None if args.penalty == "none" else args.penalty,
-        "tol": args.tol,
-        "average": max(1, steps // 2) if args.average else False,
-        "verbose": int(not args.quiet),
-    }
-    if args.regression:
-        return SGDRegressor(**{"loss": "squared_error", **given})
-    return SGDClassifier(**{"loss": "log_loss", "class_weight": args.class_weight, **given})
+        error("--class-weight is for classification, not --regression")
+    if args.classes and (args.regression or not args.stream):
+        error("--classes is for classification with --stream")
+    if args.cache and not args.stream:
+        error("--cache is for --stream")
+    if args.stream and args.class_weight == "balanced":
+        error("--class-weight balanced needs all labels before training; with --stream give weights: -1:0.7,1:2.5")
+    if args.stream and args.early_stopping:
+        error("--early-stopping holds out rows of FILE, which --stream does not know yet; give --valid FILE")
+    if args.resume and not args.checkpoint:
+        error("--resume goes on from the file that --checkpoint names")
+    if args.checkpoint and args.file == "-":
+        error("--checkpoint needs a FILE that can be read again, not standard input")
+    for option in ("model", "checkpoint"):
+        path = getattr(args, option)
+        if path and (os.path.isdir(path) or not os.path.isdir(os.path.dirname(os.path.abspath(path)))):
+            raise ValueError(f"{path}: the {option} cannot be kept there; name a file in a directory that exists")
+    Run(args, _say)()
 
 
 def _predict(args: argparse.Namespace) -> None:
-    model, X, _ = _load(args)
+    model, blocks = _load(args)
     if args.proba and not hasattr(model, "classes_"):
         raise ValueError(f"{args.model} is a regression model, which has no probabilities; leave out --proba")
-    if args.proba:
-        try:
-            probabilities = model.predict_proba(X)
-        except AttributeError as error:
-            raise ValueError(error) from error
-        head = "labels " + " ".join(map(_number, model.classes_))
-        lines: Iterable[str] = [head, *(" ".join(f"{p:.9g}" for p in row) for row in probabilities.tolist())]
-    else:
-        lines = map(_number, model.predict(X))
+    try:
+        predict = model.predict_proba if args.proba else model.predict
+    except AttributeError as error:
+        raise ValueError(error) from error
     with _output(args.output) as out:
-        out.writelines(f"{line}\n" for line in lines)
+        if args.proba:
+            out.write("labels " + " ".join(map(number, model.classes_)) + "\n")
+        for X, _ in blocks:
+            values = predict(X)
+            lines: Iterable[str] = map(number, values)
+            if args.proba:
+                lines = (" ".join(f"{p:.9g}" for p in row) for row in values.tolist())
+            out.writelines(f"{line}\n" for line in lines)
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    _report(*_load(args))
+    model, blocks = _load(args)
+    report = Report(model)
+    for X, y in blocks:
+        if y is None:
+            raise ValueError(f"{args.file}: the folder has no labels to compare with")
+        report.add(X, y)
+    tell(report, _say)
 
 
-def _report(model: Any, X: CSR, y: Vector, of: str = "") -> None:
-    """Accuracy and log loss of a classifier, R^2 and root mean squared error of a regression."""
-    if not hasattr(model, "classes_"):
-        print(f"{of}R^2 {model.score(X, y):.4f}")
-        print(f"{of}RMSE {np.sqrt(np.mean((model.predict(X) - y) ** 2)):.6g}")
-        return
-    known = np.isin(y, model.classes_)
-    if not known.all():
-        labels, classes = (", ".join(map(_number, values)) for values in (np.unique(y[~known])[:5], model.classes_[:5]))
-        _say(
-            "warning", f"{np.sum(~known)} rows count as errors: labels {labels} are not among those learned, {classes}"
-        )
-    print(f"{of}accuracy {np.mean(model.predict(X) == y):.4f}")
-    if hasattr(model, "predict_log_proba") and known.all():
-        logs = model.predict_log_proba(X)
-        print(f"{of}log loss {-np.mean(logs[np.arange(len(y)), np.searchsorted(model.classes_, y)]):.4f}")
-
-
-def _load(args: argparse.Namespace) -> tuple[Any, CSR, Vector]:
+def _load(args: argparse.Namespace) -> tuple[Any, Fitted]:
     header, arrays = load_archive(args.model)
     try:
         model: Any = from_archive(header, arrays)
     except (KeyError, TypeError) as error:
         raise ValueError(f"{args.model} holds no model of this version: {error}") from error
-    return model, *_read_for(args.file, model.n_features_in_, header.get("zero_based", "auto"), model.coef_.dtype)
+    zero_based, readers = header.get("zero_based", "auto"), args.n_jobs or -1
+    warn = partial(_say, "warning")
+    return model, Fitted(args.file, model.n_features_in_, zero_based, model.coef_.dtype, readers, warn)
 
 
-def _read_for(path: str, columns: int, zero_based: ZeroBased, dtype: npt.DTypeLike) -> tuple[CSR, Vector]:
-    """Rows for a model of so many columns. A feature that it never saw has weight 0, so it is left out."""
-    X, y, _ = read_svmlight(path, dtype=dtype, zero_based=zero_based)
-    data, indices, indptr = X.data, X.indices, X.indptr
-    if X.shape[1] > columns:
-        known = indices < columns
-        _say("warning", f"{path}: ignored {np.sum(~known)} values of features that were not in the training file")
-        data, indices, indptr = data[known], indices[known], np.r_[0, np.cumsum(known)][indptr]
-    return CSR(data, indices, indptr, (len(y), columns)), y
+def _convert(args: argparse.Namespace) -> None:
+    started = time.perf_counter()
+    convert_svmlight(
+        args.file, args.folder, n_features=args.features, dtype=args.dtype, zero_based=args.zero_based,
+        n_jobs=args.n_jobs or -1,
+    )  # fmt: skip
+    if not args.quiet:
+        (n, d), _, arrays = open_csr(args.folder)
+        seconds = time.perf_counter() - started
+        size = f"{n:,} rows, {d:,} features, {len(arrays['data']):,} values"
+        print(f"{args.folder}: {size}, written in {seconds:.2f} s")
 
 
-def _size(X: CSR) -> str:
-    return f"{X.shape[0]:,} rows, {X.shape[1]:,} features, {len(X.data):,} values"
-
-
-def _number(value: float) -> str:
-    """A whole number without a point, any other as short as it reads back."""
-    value = float(value)
-    return str(int(value)) if value.is_integer() else repr(value)
+def _info(args: argparse.Namespace) -> None:
+    for name, value in describe(args.path, args.verify):
+        print(f"{name:<14} {value}")
 
 
 @contextmanager
@@ -196,15 +177,10 @@ def _output(path: str) -> Iterator[IO[str]]:
     if path == "-":
         yield sys.stdout
     else:
-        with open(path, "w", encoding="utf-8") as file:
-            yield file
-
-
-# Options that are parameters of the estimators under the same name; left out, the estimator's default holds.
-PARAMETERS = (
-    "loss", "alpha", "l1_ratio", "max_iter", "learning_rate", "eta0", "power_t", "epsilon", "batch_size",
-    "intercept_decay", "fit_intercept", "shuffle", "random_state",
-)  # fmt: skip
+        with replacing(path) as file:
+            out = io.TextIOWrapper(file, encoding="utf-8")
+            yield out
+            out.detach()  # which flushes
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -218,6 +194,8 @@ def _parser() -> argparse.ArgumentParser:
         ("train", _train, "train a model and test it"),
         ("predict", _predict, "print a model's prediction for each row"),
         ("evaluate", _evaluate, "print how good a model's predictions are"),
+        ("convert", _convert, "turn text into a folder of arrays, which training maps into memory"),
+        ("info", _info, "print what is in a model, a checkpoint or a folder of rows"),
     ):
         command = commands.add_parser(
             name,
@@ -226,29 +204,100 @@ def _parser() -> argparse.ArgumentParser:
             epilog=EXAMPLES,
             formatter_class=style,
         )
-        command.add_argument("file", metavar="FILE", help="rows with labels (in predict, labels may be anything)")
         command.set_defaults(run=run, parser=command)
+        add = command.add_argument
+        if name == "info":
+            add("path", metavar="PATH", help="what `train --model`, `train --checkpoint` or `convert` wrote")
+            add("--verify", action="store_true", help="read all rows of a folder and compare their checksums")
+            continue
+        add("file", metavar="FILE", help="rows with labels (in predict, labels may be anything)")
         if name == "train":
             _add_training_options(command)
+        elif name == "convert":
+            add("folder", metavar="DIR", help="folder to write; rows that it holds are replaced once the new are whole")
+            add("--quiet", action="store_true", help="print nothing")
+            _add_reading_options(add)
         else:
-            command.add_argument("--model", required=True, metavar="MODEL", help="file that `train --model` wrote")
+            add("--model", required=True, metavar="MODEL", help="file that `train --model` wrote")
+            add("--threads", dest="n_jobs", type=_count, metavar="N", help="threads (default: one for each CPU)")
         if name == "predict":
-            command.add_argument("--output", default="-", metavar="OUT", help="file to write to (default: print)")
-            command.add_argument(
-                "--proba", action="store_true", help="the probability of each label, after a line that names them"
-            )
+            add("--output", default="-", metavar="OUT", help="file to write to (default: -, print)")
+            add("--proba", action="store_true", help="the probability of each label, after a line that names them")
     return parser
+
+
+def _add_reading_options(add: Callable[..., object]) -> None:
+    add("--dtype", choices=["float32", "float64"], default="float32", help="precision (default: %(default)s)")
+    add("--features", type=_count, metavar="N", help="columns (default: as many as FILE uses); more are an error")
+    add(
+        "--zero-based",
+        type=_zero_based,
+        default="auto",
+        metavar="{yes,no,auto}",
+        help="whether FILE counts features from 0 (default: auto, yes if there is a feature 0)",
+    )
+    add(
+        "--threads",
+        dest="n_jobs",
+        type=_count,
+        metavar="N",
+        help="threads (default: one to train, one for each CPU to read)",
+    )
 
 
 def _add_training_options(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("--test", metavar="FILE", help="rows to test the model on")
-    add("--model", metavar="OUT", help="file to keep the model in")
+    add("--model", metavar="OUT", help="file to keep the model in, also that of a training that is interrupted")
     add("--quiet", action="store_true", help="print nothing but the test's results")
-    add("--dtype", choices=["float32", "float64"], default="float32", help="precision (default: %(default)s)")
+    _add_reading_options(add)
 
     _add_objective(command.add_argument_group("what to minimise").add_argument)
     _add_descent(command.add_argument_group("how to minimise it").add_argument)
+    _add_stopping(command.add_argument_group("when to stop").add_argument)
+    _add_scale(command.add_argument_group("large data and long runs").add_argument)
+
+
+def _add_stopping(add: Callable[..., object]) -> None:
+    add("--valid", metavar="FILE", help="rate the model on these rows after every pass, and keep the best")
+    add("--early-stopping", action="store_true", help="the same with a tenth of FILE, which is not trained on")
+    add(
+        "--tol",
+        type=float,
+        help="stop before --epochs once the objective falls by less than this, or, with --valid or --early-stopping, "
+        "the score (accuracy, R^2) does not rise by it (default: never, or 0)",
+    )
+    add(
+        "--patience",
+        dest="n_iter_no_change",
+        type=_count,
+        default=5,
+        metavar="N",
+        help="passes in a row that must miss --tol (default: %(default)s)",
+    )
+
+
+def _add_scale(add: Callable[..., object]) -> None:
+    add(
+        "--stream",
+        action="store_true",
+        help="train while FILE is parsed and never hold it; later passes read a binary copy on the disk",
+    )
+    add("--classes", type=_labels, metavar="A,B,...", help="all labels (default: those that a first look finds)")
+    add("--cache", metavar="DIR", help="keep the binary copy there (default: in TMPDIR, removed afterwards)")
+    add("--checkpoint", metavar="PATH", help="file to keep the state of training in, for --resume")
+    add(
+        "--every",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="between two checkpoints (default: %(default)g)",
+    )
+    add(
+        "--resume",
+        action="store_true",
+        help="go on from --checkpoint, to the model that an uninterrupted run gives; from the start if there is none",
+    )
 
 
 def _add_objective(add: Callable[..., object]) -> None:
@@ -262,7 +311,12 @@ def _add_objective(add: Callable[..., object]) -> None:
     add("--penalty", choices=["l2", "l1", "elasticnet", "none"], default="l2", help="(default: %(default)s)")
     add("--alpha", type=float, help="strength of the penalty (default: 1e-4)")
     add("--l1-ratio", type=float, metavar="RATIO", help="share of l1 in elasticnet (default: 0.15)")
-    add("--class-weight", choices=["balanced"], help="weigh rows so that all classes count the same")
+    add(
+        "--class-weight",
+        type=_class_weight,
+        metavar="{balanced,A:W,...}",
+        help="weigh rows so that all classes count the same, or by weights for the labels: -1:0.5,1:2",
+    )
     add("--no-intercept", dest="fit_intercept", action="store_false", help="scores without a constant term")
 
 
@@ -275,7 +329,6 @@ def _add_descent(add: Callable[..., object]) -> None:
         metavar="N",
         help="passes over FILE (default: %(default)s)",
     )
-    add("--tol", type=float, help="stop before --epochs once the objective falls by less than this (default: never)")
     add(
         "--learning-rate",
         choices=["optimal", "constant", "invscaling", "adaptive", "pa1", "pa2"],
@@ -320,3 +373,29 @@ def _count(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not a number of 1 or more")
     return value
+
+
+def _zero_based(text: str) -> bool | str:
+    choices: dict[str, bool | str] = {"yes": True, "no": False, "auto": "auto"}
+    if text not in choices:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of yes, no, auto")
+    return choices[text]
+
+
+def _labels(text: str) -> list[float]:
+    labels = sorted({float(label) for label in text.split(",")})
+    if len(labels) < 2:
+        raise argparse.ArgumentTypeError(f"{text!r} names fewer than two labels")
+    return labels
+
+
+def _class_weight(text: str) -> str | dict[float, float]:
+    if text == "balanced":
+        return text
+    try:
+        pairs = [pair.rsplit(":", 1) for pair in text.split(",")]
+        return {float(label): float(weight) for label, weight in pairs}
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither 'balanced' nor weights of labels as in -1:0.5,1:2"
+        ) from None

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from ._arrays import Array
 from ._blocks import PathLike, Source
+from .core.svmlight import Chunk
 from .io import CSR, replacing, sync_folder
 from .svmlight import ZeroBased, parsed
 
@@ -138,17 +139,19 @@ def convert_svmlight(
     OSError, ValueError
         As for `load_svmlight` and `save_csr`.
     """
-    with RowWriter(path, dtype, n_features, zero_based) as writer:
+    base = Base(n_features, zero_based)
+    with RowWriter(path, dtype, base) as writer:
         for chunk in parsed(source, n_features, dtype, zero_based, n_jobs):
-            writer.append(chunk)
+            shift = base.see(chunk)
+            writer.write(chunk, base.indices(chunk), shift)
         writer.finish()
 
 
 class _Column:
     """One .npy file that grows."""
 
-    def __init__(self, file: IO[bytes], dtype: npt.DTypeLike) -> None:
-        self.file, self.dtype, self.size, self.crc = file, np.dtype(dtype), 0, 0
+    def __init__(self, file: IO[bytes], dtype: npt.DTypeLike, durable: bool) -> None:
+        self.file, self.dtype, self.durable, self.size, self.crc = file, np.dtype(dtype), durable, 0, 0
         self._write_header()
         self.offset = file.tell()
 
@@ -160,7 +163,8 @@ class _Column:
     def append(self, values: Array) -> None:
         raw = np.ascontiguousarray(values, self.dtype).view(np.uint8).data
         self.file.write(raw)
-        self.crc = zlib.crc32(raw, self.crc)
+        if self.durable:
+            self.crc = zlib.crc32(raw, self.crc)
         self.size += values.size
 
     def pieces(self) -> Iterator[Array]:
@@ -170,11 +174,12 @@ class _Column:
             yield np.frombuffer(raw, self.dtype)
 
     def close(self) -> dict[str, Any]:
-        """Make the file durable; its entry for the index."""
+        """Complete the file; its entry for the index."""
         self.file.seek(0)
         self._write_header()
         self.file.flush()
-        os.fsync(self.file.fileno())
+        if self.durable:
+            os.fsync(self.file.fileno())
         self.file.close()
         return {"dtype": self.dtype.str, "size": self.size, "crc32": self.crc}
 
@@ -182,8 +187,8 @@ class _Column:
 class _Writer:
     """Arrays on their way into a folder; leaving without `commit` removes what was written."""
 
-    def __init__(self, path: PathLike) -> None:
-        self.path = os.fsdecode(path)
+    def __init__(self, path: PathLike, durable: bool = True) -> None:
+        self.path, self.durable = os.fsdecode(path), durable
         self.columns: dict[str, _Column] = {}
         self.notes: dict[str, Any] = {}
         self.made = False
@@ -214,7 +219,7 @@ class _Writer:
         if self.columns:
             generation = _generation(os.path.basename(next(iter(self.columns.values())).file.name))
         file = open(os.path.join(self.path, f"{name}.{generation}.npy"), "w+b")  # noqa: SIM115
-        self.columns[name] = _Column(file, dtype)
+        self.columns[name] = _Column(file, dtype, self.durable)
         return self.columns[name]
 
     def commit(self, shape: tuple[int, int]) -> None:
@@ -238,19 +243,40 @@ class _Writer:
         _sweep(self.path)
 
 
-class RowWriter(_Writer):
-    """Parsed chunks on their way into a folder: takes the ids as the text has them and settles their base at the end.
+class Base:
+    """Whether a text counts its features from 0 or from 1, as far as one can know yet, and how many there are.
 
-    While no id 0 has been seen, a file that may count from 1 is taken to do so; should one come later, what has been
-    written is shifted.
+    While no id 0 has been seen, a text that may count from 1 is taken to do so.
     """
 
-    def __init__(
-        self, path: PathLike, dtype: npt.DTypeLike, n_features: int | None = None, zero_based: ZeroBased = "auto"
-    ) -> None:
-        super().__init__(path)
-        self.dtype, self.n_features, self.zero_based = np.dtype(dtype), n_features, zero_based
-        self.first, self.high, self.nnz = int(not zero_based or zero_based == "auto"), -1, 0
+    def __init__(self, n_features: int | None = None, zero_based: ZeroBased = "auto") -> None:
+        self.n_features = n_features
+        self.first, self.high = 0 if zero_based is True else 1, -1
+
+    def see(self, chunk: Chunk) -> int:
+        """By how much the columns of the chunks before move up: 1 at the first id 0, else 0."""
+        self.high = max(self.high, chunk.high)
+        shift = self.first if chunk.low == 0 else 0
+        self.first -= shift
+        return shift
+
+    def indices(self, chunk: Chunk) -> Array:
+        dtype = np.int32 if chunk.high - self.first <= np.iinfo(np.int32).max else np.int64
+        indices = np.empty(chunk.ids.size, dtype)
+        np.subtract(chunk.ids, self.first, out=indices, casting="unsafe")
+        return indices
+
+    @property
+    def width(self) -> int:
+        return max(self.high + 1 - self.first, 0) if self.n_features is None else self.n_features
+
+
+class RowWriter(_Writer):
+    """Parsed chunks on their way into a folder. Without `durable` it is for this run only: no checksums, no fsync."""
+
+    def __init__(self, path: PathLike, dtype: npt.DTypeLike, base: Base, durable: bool = True) -> None:
+        super().__init__(path, durable)
+        self.dtype, self.base, self.nnz = np.dtype(dtype), base, 0
 
     def __enter__(self) -> RowWriter:
         super().__enter__()
@@ -259,16 +285,16 @@ class RowWriter(_Writer):
         self.columns["indptr"].append(np.zeros(1, np.int64))
         return self
 
-    def append(self, chunk: Any) -> None:
+    def write(self, chunk: Chunk, indices: Array, shift: int) -> None:
+        """Add a chunk; `shift` and `indices` are what the base says of it."""
         columns = self.columns
-        first = 0 if chunk.low == 0 else self.first
-        self.high = max(self.high, chunk.high)
-        dtype = np.int64 if self.high - first > np.iinfo(np.int32).max else columns["indices"].dtype
-        if first != self.first or dtype != columns["indices"].dtype:
-            self._rewrite_indices(self.first - first, dtype)
-            self.first = first
+        dtype = np.int64 if indices.dtype == np.int64 else columns["indices"].dtype
+        if self.base.high - self.base.first > np.iinfo(np.int32).max:
+            dtype = np.dtype(np.int64)
+        if shift or dtype != columns["indices"].dtype:
+            self._rewrite_indices(shift, dtype)
         columns["data"].append(chunk.values)
-        columns["indices"].append(chunk.ids - self.first)
+        columns["indices"].append(indices)
         columns["indptr"].append(self.nnz + np.cumsum(chunk.lengths))
         columns["y"].append(chunk.labels)
         self.nnz += chunk.values.size
@@ -276,7 +302,7 @@ class RowWriter(_Writer):
     def _rewrite_indices(self, shift: int, dtype: npt.DTypeLike) -> None:
         old = self.columns["indices"]
         with open(old.file.name + ".tmp", "w+b") as file:
-            new = _Column(file, dtype)
+            new = _Column(file, dtype, self.durable)
             for piece in old.pieces():
                 new.append(piece.astype(dtype) + shift)
             file.flush()
@@ -288,9 +314,8 @@ class RowWriter(_Writer):
 
     def finish(self) -> tuple[int, int]:
         """Put the rows in force; their shape."""
-        self.notes["zero_based"] = self.first == 0
-        width = max(self.high + 1 - self.first, 0) if self.n_features is None else self.n_features
-        shape = (self.columns["y"].size, width)
+        self.notes["zero_based"] = self.base.first == 0
+        shape = (self.columns["y"].size, self.base.width)
         self.commit(shape)
         return shape
 
