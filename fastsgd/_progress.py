@@ -75,7 +75,11 @@ def _new_bar() -> Any:
         from tqdm import tqdm
     except ImportError:
         return None
-    return tqdm(unit="row", unit_scale=True, dynamic_ncols=True, leave=False, file=sys.stderr)
+
+    class Bar(tqdm):  # type: ignore[misc]
+        monitor_interval = 0  # without tqdm's thread: slices come often enough
+
+    return Bar(unit="row", unit_scale=True, dynamic_ncols=True, leave=False, file=sys.stderr)
 
 
 def _duration(seconds: float) -> str:
