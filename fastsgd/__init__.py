@@ -22,6 +22,7 @@ from .losses import check_gradient
 from .perceptron import Perceptron
 from .regression import SGDRegressor
 from .svmlight import iter_svmlight, load_svmlight
+from .svmlight_writer import dump_svmlight
 
 __version__ = "0.1.0"
 
@@ -35,6 +36,7 @@ __all__ = [
     "SGDRegressor",
     "check_gradient",
     "convert_svmlight",
+    "dump_svmlight",
     "iter_svmlight",
     "load",
     "load_csr",

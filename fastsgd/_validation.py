@@ -60,35 +60,43 @@ def check_rows(X: Any, *, dtype: Any = None) -> Rows:
         If X is not two-dimensional, is empty, has text, NaN, infinities or malformed CSR arrays.
     """
     names = feature_names(X)
-    X = unpack(X, dtype)
-    if isinstance(X, CSR):
-        rows = _check_csr(X.data, X.indices, X.indptr, X.shape, dtype)
-    elif hasattr(X, "tocsr"):
-        if X.ndim != 2:
-            raise ValueError(f"Expected a 2-dimensional sparse container, got {X.ndim} dimensions")
-        if X.format != "csr":
-            _check_convertible(X)
-            X = X.tocsr()
-        rows = _check_csr(X.data, X.indices, X.indptr, X.shape, dtype)
-    else:
-        dense = as_floats(as_matrix(X), dtype, "X")
-        rows = Rows(dense.reshape(-1), NO_COLUMNS, None, dense.shape)
+    rows = read_rows(X, dtype)
     n, d = rows.shape
     for count, what in ((n, "sample(s)"), (d, "feature(s)")):
         if count == 0:
             raise ValueError(f"Found array with 0 {what} (shape={rows.shape}) while a minimum of 1 is required.")
     if n > LARGEST_ROW_NUMBER:
         raise ValueError(f"X has {n} rows; at most {LARGEST_ROW_NUMBER} can be trained on at once: use partial_fit")
+    check_values(rows, names)
+    return rows
+
+
+def read_rows(X: Any, dtype: Any = None) -> Rows:
+    """`check_rows` without a check of the counts and values: of any shape, NaN and infinities included."""
+    X = unpack(X, dtype)
+    if isinstance(X, CSR):
+        return _check_csr(X.data, X.indices, X.indptr, X.shape, dtype)
+    if hasattr(X, "tocsr"):
+        if X.ndim != 2:
+            raise ValueError(f"Expected a 2-dimensional sparse container, got {X.ndim} dimensions")
+        if X.format != "csr":
+            _check_convertible(X)
+            X = X.tocsr()
+        return _check_csr(X.data, X.indices, X.indptr, X.shape, dtype)
+    dense = as_floats(as_matrix(X), dtype, "X")
+    return Rows(dense.reshape(-1), NO_COLUMNS, None, dense.shape)
+
+
+def check_values(rows: Rows, names: Array | None = None, advice: str = "impute or drop such values first.") -> None:
+    """No NaN and no infinities; else a ValueError that names the place, and the column if it has a name."""
     bad = _first(checks.first_nonfinite, rows.data[: rows.nnz])
     if bad >= 0:
+        d = rows.shape[1]
         row = bad // d if rows.indptr is None else int(np.searchsorted(rows.indptr, bad, side="right")) - 1
         column = bad % d if rows.indptr is None else int(rows.indices[bad])
         what = "NaN" if np.isnan(rows.data[bad]) else "infinity"
         name = "" if names is None else f" ({names[column]!r})"
-        raise ValueError(
-            f"Input X contains {what} at row {row}, column {column}{name}; impute or drop such values first."
-        )
-    return rows
+        raise ValueError(f"Input X contains {what} at row {row}, column {column}{name}; {advice}")
 
 
 def _check_convertible(X: Any) -> None:

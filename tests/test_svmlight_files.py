@@ -1,8 +1,11 @@
-"""svmlight files: compression, blocks, ranges, the base of the ids, widths, dtypes, threads, and what is written."""
+"""svmlight files: compression, blocks, ranges, the base of the ids, widths, dtypes, threads, faults."""
 
+import bz2
 import gzip
 import io
+import lzma
 import os
+import re
 import sys
 import threading
 import time
@@ -10,17 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from svmlight_data import assert_no_threads, assert_same, dense, many_rows, stacked
 
 from fastsgd import CSR, _blocks, iter_svmlight, load_svmlight
 from fastsgd.core.svmlight import LARGEST_ID
-
-
-def dense(X):
-    out = np.zeros(X.shape)
-    for i in range(X.shape[0]):
-        row = slice(X.indptr[i], X.indptr[i + 1])
-        out[i, X.indices[row]] = X.data[row]
-    return out
 
 
 @pytest.mark.parametrize("block", [1, 7, 64])
@@ -120,18 +116,58 @@ def test_gzip_goes_by_content(tmp_path, name, kind):
         assert dense(X).tolist() == [[0, 3]]
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "header", "tail"])
-def test_damaged_gzip(tmp_path, damage):
-    content = gzip.compress(b"".join(b"1 %d:0.5\n" % i for i in range(1, 999)))
+COMPRESS = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
+
+
+@pytest.mark.parametrize("kind", COMPRESS)
+@pytest.mark.parametrize("block", [1, 50, 1 << 20])
+def test_compressed(load, monkeypatch, kind, block):
+    text = many_rows(100)
+    compress = COMPRESS[kind]
+    expected = load(text)
+    monkeypatch.setattr(_blocks, "BLOCK", block)
+    half = len(text) // 2
+    for content in (
+        compress(text),
+        compress(text[:half]) + compress(b"") + compress(text[half:]),
+        compress(text[:half]) + bytes(8) + compress(text[half:]) + bytes(1000),
+    ):
+        assert_same(load(content), expected)
+        assert_same(load(content, n_jobs=2), expected)
+
+
+@pytest.mark.parametrize("kind", COMPRESS)
+@pytest.mark.parametrize("damage", ["cut", "flipped", "head", "tail", "second"])
+def test_damaged_compression(load, kind, damage):
+    content = COMPRESS[kind](b"".join(b"1 %d:0.5\n" % (i * i) for i in range(1, 999)))
     content = {
         "cut": content[: len(content) // 2],
         "flipped": content[:300] + bytes(255 - b for b in content[300:320]) + content[320:],
-        "header": b"\x1fnot gzip",
+        "head": content[:3] + b"rubbish",
         "tail": content[:-8] + bytes(8),
+        "second": content + content[:4] + bytes(20) + content[24:],
     }[damage]
-    (tmp_path / "rows.gz").write_bytes(content)
-    with pytest.raises(ValueError, match=r"rows\.gz: truncated or corrupted compressed data .* again"):
-        load_svmlight(tmp_path / "rows.gz")
+    with pytest.raises(ValueError, match=r"rows\.svm: truncated or corrupted compressed data .* again"):
+        load(content)
+
+
+def test_compression_is_taken_in_small_parts(load, monkeypatch):
+    """However much a few bytes may expand to."""
+    monkeypatch.setattr(_blocks, "BLOCK", 5000)
+    line = b"1 1:1" + b" " * 994 + b"\n"
+    sizes = []
+    whole_lines = _blocks.whole_lines
+
+    def noting(*args):
+        for piece in whole_lines(*args):
+            sizes.append(len(piece))
+            yield piece
+
+    monkeypatch.setattr(_blocks, "whole_lines", noting)
+    for compress in COMPRESS.values():
+        X, _ = load(compress(line * 5000))
+        assert X.shape == (5000, 1)
+    assert max(sizes) <= 6000
 
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress])
@@ -159,28 +195,6 @@ def test_bad_arguments(tmp_path, load):
 # Threads, and blocks of rows
 
 
-def arrays(X, y, *more):
-    return X.data, X.indices, X.indptr, y, *more
-
-
-def assert_same(one, other):
-    assert one[0].shape == other[0].shape
-    for a, b in zip(arrays(*one), arrays(*other), strict=True):
-        assert a.dtype == b.dtype
-        assert a.tobytes() == b.tobytes()
-
-
-def many_rows(n=3000, seed=0):
-    rng = np.random.default_rng(seed)
-    lines = []
-    for i in range(n):
-        ids = rng.choice(50, rng.integers(0, 9), replace=False) + 1
-        lines.append(" ".join([str(i), *(f"{j}:{rng.random():.{rng.integers(1, 19)}g}" for j in ids)]))
-        if i % 7 == 0:
-            lines.append("# comment 1:2")
-    return ("\n".join(lines) + "\n").encode()
-
-
 @pytest.mark.parametrize("n_jobs", [1, 2, 3, 8, -1, -2])
 @pytest.mark.parametrize("compress", [bytes, gzip.compress])
 def test_threads_do_not_show(load, monkeypatch, n_jobs, compress):
@@ -193,14 +207,6 @@ def test_threads_do_not_show(load, monkeypatch, n_jobs, compress):
     with pytest.raises(ValueError, match=rf"rows\.svm, line {line}: label 'x' is not a number"):
         load(compress(broken), n_jobs=n_jobs)
     assert_no_threads()
-
-
-def assert_no_threads():
-    for _ in range(100):
-        if threading.active_count() == 1:
-            break
-        time.sleep(0.01)
-    assert threading.active_count() == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is of POSIX")
@@ -218,14 +224,6 @@ def test_in_a_forked_child(tmp_path, monkeypatch):
         finally:
             os._exit(code)
     assert os.waitpid(child, 0)[1] == 0
-
-
-def stacked(blocks):
-    blocks = list(blocks)
-    data, indices, y = (np.concatenate([arrays(*block)[i] for block in blocks]) for i in (0, 1, 3))
-    indptr = np.cumsum([0, *(n for X, *_ in blocks for n in np.diff(X.indptr))])
-    width = {X.shape[1] for X, *_ in blocks}.pop()
-    return CSR(data, indices, indptr, (len(y), width)), y
 
 
 @pytest.mark.parametrize("rows", [1, 7, 999, 1000, 3000, 10**6])
@@ -274,3 +272,255 @@ def test_blocks_of_nothing(tmp_path):
         next(iter_svmlight(tmp_path / "none"))
     with pytest.raises(ValueError, match="rows is 0; it must be at least 1"):
         iter_svmlight(tmp_path / "rows.svm", rows=0)
+
+
+# Open files, ranges, and what the options say
+
+
+class Plain:
+    """A file that can do nothing but read."""
+
+    def __init__(self, content):
+        self.rest = io.BytesIO(content)
+
+    def read(self, size):
+        return self.rest.read(min(size, 13))
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_open_files(tmp_path, compress):
+    content = compress(b"1 1:2\n2 3:4\n")
+    (tmp_path / "rows.svm").write_bytes(content)
+    expected = load_svmlight(tmp_path / "rows.svm")
+    assert_same(load_svmlight(io.BytesIO(content)), expected)
+    assert_same(load_svmlight(Plain(content), n_jobs=2), expected)
+    with open(tmp_path / "rows.svm", "rb") as file:
+        assert_same(load_svmlight(file), expected)
+        assert not file.closed
+        file.seek(0)
+        blocks = list(iter_svmlight(file, rows=1, n_features=3))
+        assert_same(stacked(blocks), expected)
+        assert not file.closed
+
+
+def test_open_files_of_no_use(tmp_path, monkeypatch):
+    (tmp_path / "rows.svm").write_text("1 1:2\n")
+    with (
+        open(tmp_path / "rows.svm") as file,
+        pytest.raises(TypeError, match=r"rows\.svm is in text mode; open it in blocking binary mode, 'rb'"),
+    ):
+        load_svmlight(file)
+    for source in (3.5, None, [b"1 1:2"]):
+        with pytest.raises(TypeError, match="a path or a file opened in binary mode is needed, not"):
+            load_svmlight(source)
+    with pytest.raises(ValueError, match=r"<BytesIO>, line 1: label 'x'"):
+        load_svmlight(io.BytesIO(b"x 1:2"))
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(OSError, match="<stdin> is closed"):
+        load_svmlight("-")
+
+
+@pytest.mark.parametrize("block", [1, 10, 1 << 20])
+@pytest.mark.parametrize("kind", ["file", "gzip", "unseekable"])
+def test_ranges_share_out_the_lines(tmp_path, monkeypatch, block, kind):
+    text = b"\n".join(b"%d%s %d:1" % (i, b" " * (i * 7 % 5), i % 9) for i in range(30)) + b"\n\n# end\n"
+    monkeypatch.setattr(_blocks, "BLOCK", block)
+    (tmp_path / "rows").write_bytes(gzip.compress(text) if kind == "gzip" else text)
+    expected = load_svmlight(tmp_path / "rows", n_features=9)
+    for step in (1, 2, 7, 64, 150, 10**6):
+        parts = []
+        for offset in range(0, len(text), step):
+            source = Plain(text) if kind == "unseekable" else tmp_path / "rows"
+            last = offset + step >= len(text)
+            parts.append(load_svmlight(source, n_features=9, offset=offset, length=-1 if last else step))
+        assert_same(stacked(parts), expected)
+
+
+def test_ranges_are_those_of_scikit_learn(tmp_path):
+    """Those that a line begins in: scikit-learn reads a line of the next range if none does."""
+    from sklearn.datasets import load_svmlight_file
+
+    text = b"".join(b"%d %d:%d.5\n" % (i, i % 9, i) for i in range(30))
+    (tmp_path / "rows").write_bytes(text)
+    for offset in (0, 1, 8, 17, 100):
+        for length in (-1, 12, 64, 1000):
+            at = {"offset": offset, "length": length, "n_features": 9}
+            X, y = load_svmlight(tmp_path / "rows", dtype=np.float64, zero_based=True, **at)
+            Z, z = load_svmlight_file(str(tmp_path / "rows"), zero_based=True, **at)
+            assert (X.to_scipy() != Z).nnz == 0
+            assert y.tolist() == z.tolist()
+
+
+def test_ranges_of_a_file(load):
+    text = b"1 1:1\n2 2:2\n3 x\n"
+    assert load(text, length=3, n_features=3)[0].indices.tolist() == [1]  # "auto" means True
+    assert load(text, offset=1, length=5, n_features=3, zero_based=False)[0].indices.tolist() == [1]
+    with pytest.raises(ValueError, match=r"rows\.svm from byte 3, line 2: expected index:value, found 'x'"):
+        load(text, offset=3, n_features=3)
+    X, y = load(text, offset=99, n_features=3)
+    assert (X.shape, y.shape) == ((0, 3), (0,))
+    with pytest.raises(ValueError, match="n_features is needed with offset or length"):
+        load(text, offset=3)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_multilabel(load, n_jobs):
+    text = b"1,3,2 1:1\n 2:5 # none\nqid:3 1:1\n-1.5\n+7,1e0 qid:4\n"
+    X, y = load(text, multilabel=True, n_jobs=n_jobs)
+    assert y == [(1, 2, 3), (), (), (-1.5,), (1, 7)]
+    assert dense(X).tolist() == [[1, 0], [0, 5], [1, 0], [0, 0], [0, 0]]
+    for line in (b"1, 1:1", b",1 1:1", b"1,,2 1:1", b"1,x 1:1", b"1 ,2 1:1", b"1,2:3 1:1", b"1,nan", b"1.5:2"):
+        with pytest.raises(ValueError, match="line 2: "):
+            load(b"1 1:2\n" + line, multilabel=True)
+    with pytest.raises(ValueError, match="label '1,3,2' is not one number; several, commas between, need multilabel"):
+        load(text)
+
+
+def test_multilabel_of_scikit_learn(load, tmp_path):
+    from sklearn.datasets import load_svmlight_file
+
+    text = b"1,3,2 1:1\n 2:5\n2 1:1\n"
+    X, y = load(text, multilabel=True)
+    Z, z = load_svmlight_file(str(tmp_path / "rows.svm"), multilabel=True)
+    assert y == z
+    assert (X.to_scipy() != Z).nnz == 0
+
+
+def test_query_ids(load):
+    text = b"1 qid:3 1:1\n2 qid:9223372036854775799 2:1\n\n3 qid:0\n"
+    X, y, queries = load(text, query_id=True)
+    assert (X.shape, y.tolist(), queries.dtype) == ((3, 2), [1, 2, 3], np.int64)
+    assert queries.tolist() == [3, LARGEST_ID, 0]
+    _, labels, queries = load(b"1,2 qid:5\nqid:6 1:2", query_id=True, multilabel=True)
+    assert (labels, queries.tolist()) == ([(1, 2), ()], [5, 6])
+    for line, message in [
+        (b"1 1:2", "no qid:N before '1:2'; query_id=True needs one in each row"),
+        (b"1", "no qid:N in this row"),
+        (b"1 1:2 qid:3", "no qid:N before '1:2'"),
+        (b"1 qid:9999999999999999999", f"query id 'qid:9999999999999999999' is above {LARGEST_ID}"),
+        (b"1 qid:9223372036854775800", "query id 'qid:9223372036854775800' is above"),
+        (b"1 qid:x", "query id 'qid:x' is no qid:N"),
+    ]:
+        with pytest.raises(ValueError, match=rf"rows\.svm, line 2: {re.escape(message)}"):
+            load(b"1 qid:1\n" + line, query_id=True)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_numbers_that_are_not_finite(load, dtype):
+    texts = "nan NaN +nan -nan inf -inf Infinity -iNFINITY +INF 1e999 -1e999 1e39 1e-999".split()  # noqa: SIM905
+    text = "".join(f"{number} 1:{number}\n" for number in texts).encode()
+    X, y = load(text, dtype=dtype, ensure_all_finite=False)
+    numbers = np.array([float(number) for number in texts])
+    with np.errstate(over="ignore"):
+        assert X.data.tobytes() == numbers.astype(dtype).tobytes()
+    assert y.tobytes() == numbers.tobytes()
+    for wrong in ("nana", "infin", "n", "in", "- inf", "1nan", "infinityy", "nan(3)"):
+        with pytest.raises(ValueError, match="line 1: value of"):
+            load(f"1 1:{wrong}".encode(), ensure_all_finite=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"offset": -1}, "offset is -1; it must be at least 0"),
+        ({"length": 0, "n_features": 3}, "length is 0; it must be at least 1, or -1"),
+        ({"length": -2}, "length is -2"),
+        ({"n_jobs": 0}, "n_jobs is 0; it must be a number of threads"),
+        ({"n_jobs": "2"}, "n_jobs is '2'; it must be an int"),
+        ({"n_features": 2.5}, r"n_features is 2\.5; it must be an int"),
+        ({"n_features": 2**63}, "n_features is 9223372036854775808; it must be at least 1 and at most"),
+    ],
+)
+def test_bad_options(load, options, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        load(b"1 1:2\n", **options)
+
+
+# Files that fail
+
+
+def test_a_file_that_changes(tmp_path, monkeypatch):
+    monkeypatch.setattr(_blocks, "BLOCK", 1000)
+    path = tmp_path / "rows.svm"
+    for change in ("shorter", "longer", "other"):
+        path.write_bytes(many_rows())
+        os.utime(path, (1, 1))
+        blocks = iter_svmlight(path, rows=10)
+        next(blocks)
+        if change == "shorter":
+            os.truncate(path, 60_001)
+        else:
+            with open(path, "r+b" if change == "other" else "ab") as file:
+                file.write(b"7 1:1\n")
+        with pytest.raises(OSError, match=r"rows\.svm was changed while it was read"):
+            list(blocks)
+
+
+def test_a_file_that_is_gone(tmp_path, monkeypatch):
+    """Once open it is read to its end."""
+    monkeypatch.setattr(_blocks, "BLOCK", 1000)
+    path = tmp_path / "rows.svm"
+    path.write_bytes(many_rows())
+    expected = load_svmlight(path, n_features=50)
+    blocks = iter_svmlight(path, rows=10, n_features=50)
+    first = next(blocks)
+    path.unlink()
+    assert_same(stacked([first, *blocks]), expected)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_file_that_fails(monkeypatch, n_jobs):
+    class Failing(Plain):
+        def read(self, size):
+            if self.rest.tell() > 5000:
+                raise OSError(5, "Input/output error")
+            return super().read(size)
+
+    monkeypatch.setattr(_blocks, "BLOCK", 1000)
+    with pytest.raises(OSError, match="Input/output error: '<Failing>'"):
+        load_svmlight(Failing(many_rows()), n_jobs=n_jobs)
+    assert_no_threads()
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="permissions are of POSIX")
+def test_a_file_that_may_not_be_read(tmp_path):
+    path = tmp_path / "rows.svm"
+    path.write_bytes(b"1 1:2")
+    path.chmod(0)
+    user = os.geteuid()
+    if user == 0:  # root reads everything
+        os.seteuid(65534)
+    try:
+        with pytest.raises(PermissionError, match=r"rows\.svm"):
+            load_svmlight(path, n_jobs=2)
+    finally:
+        os.seteuid(user)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are of POSIX")
+def test_a_pipe_that_says_nothing_can_be_left(tmp_path, monkeypatch):
+    """A thread may wait for it for ever; who reads need not."""
+    os.mkfifo(tmp_path / "pipe")
+    opened = []
+
+    def write():
+        opened.append(open(tmp_path / "pipe", "wb", buffering=0))  # noqa: SIM115
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    monkeypatch.setattr(_blocks, "BLOCK", 100)
+    try:
+        blocks = iter_svmlight(tmp_path / "pipe", rows=1)
+        got = []
+        reader = threading.Thread(target=lambda: got.append(next(blocks)))
+        reader.start()
+        writer.join()
+        opened[0].write(b"1 1:2\n" * 100)
+        reader.join(10)
+        assert got[0][1].tolist() == [1]
+        started = time.perf_counter()
+        blocks.close()
+        assert time.perf_counter() - started < 5
+    finally:
+        opened[0].close()
+        assert_no_threads()
