@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +13,7 @@ import numpy.typing as npt
 
 from . import _blocks
 from ._blocks import Source
+from ._threads import count_threads
 from .core.svmlight import LARGEST_ID, Chunk, Malformed, parse
 from .io import CSR
 
@@ -240,8 +240,7 @@ class _Options:
             raise ValueError(f"length is {self.length}; it must be at least 1, or -1 for all that follows")
         if self.partial and self.n_features is None:
             raise ValueError("n_features is needed with offset or length: one range of a file may not use all columns")
-        if self.n_jobs is not None and _index(self.n_jobs, "n_jobs") == 0:
-            raise ValueError("n_jobs is 0; it must be a number of threads, or -1 for one for each CPU")
+        count_threads(None if self.n_jobs is None else _index(self.n_jobs, "n_jobs"))
 
     @property
     def partial(self) -> bool:
@@ -253,10 +252,7 @@ class _Options:
 
     @property
     def threads(self) -> int:
-        if self.n_jobs is None or self.n_jobs > 0:
-            return self.n_jobs or 1
-        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return max(1, cpus + 1 + self.n_jobs)
+        return count_threads(self.n_jobs)
 
 
 def _index(value: Any, name: str) -> int:

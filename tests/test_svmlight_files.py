@@ -425,7 +425,7 @@ def test_numbers_that_are_not_finite(load, dtype):
         ({"offset": -1}, "offset is -1; it must be at least 0"),
         ({"length": 0, "n_features": 3}, "length is 0; it must be at least 1, or -1"),
         ({"length": -2}, "length is -2"),
-        ({"n_jobs": 0}, "n_jobs is 0; it must be a number of threads"),
+        ({"n_jobs": 0}, "n_jobs == 0 has no meaning"),
         ({"n_jobs": "2"}, "n_jobs is '2'; it must be an int"),
         ({"n_features": 2.5}, r"n_features is 2\.5; it must be an int"),
         ({"n_features": 2**63}, "n_features is 9223372036854775808; it must be at least 1 and at most"),

@@ -22,6 +22,7 @@ from fastsgd import (
     SGDRegressor,
     check_gradient,
     convert_svmlight,
+    dump_svmlight,
     iter_svmlight,
     load,
     load_csr,
@@ -72,6 +73,7 @@ def read(folder: Path) -> CSR:
     X, y = load_svmlight(text, n_features=4, dtype=np.float64)
     for block, labels in iter_svmlight(text, rows=1):
         assert len(labels) == block.shape[0] == 1
+    dump_svmlight(X, y, text, zero_based=False)
     convert_svmlight(text, folder / "rows")
     save_csr(folder / "again", X, y)
     mapped, targets = load_csr(folder / "again")
