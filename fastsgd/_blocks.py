@@ -154,8 +154,8 @@ def _new_xz() -> Any:
     return lzma.LZMADecompressor(lzma.FORMAT_XZ)
 
 
-# No row begins with the byte 0x1f or 0xfd.
-_DECODERS: dict[bytes, Callable[[], Any]] = {b"\x1f": _new_gzip, b"BZh": _new_bzip2, b"\xfd": _new_xz}
+# How their files begin, which no row does.
+_DECODERS: dict[bytes, Callable[[], Any]] = {b"\x1f\x8b": _new_gzip, b"BZh": _new_bzip2, b"\xfd7zXZ": _new_xz}
 
 
 def _decompressed(blocks: Iterable[bytes], new: Callable[[], Any], name: str) -> Iterator[bytes]:

@@ -143,7 +143,7 @@ def test_damaged_compression(load, kind, damage):
     content = {
         "cut": content[: len(content) // 2],
         "flipped": content[:300] + bytes(255 - b for b in content[300:320]) + content[320:],
-        "head": content[:3] + b"rubbish",
+        "head": content[:5] + b"rubbish",
         "tail": content[:-8] + bytes(8),
         "second": content + content[:4] + bytes(20) + content[24:],
     }[damage]
