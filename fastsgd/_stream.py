@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from . import _blocks
-from ._arrays import PIECE, Array
+from ._arrays import CHUNK, Array
 from ._training import BLOCKS, Piece, Stored
 from ._validation import Rows
 from .core import sgd
+from .core.losses import Loss
 from .core.svmlight import Chunk
 from .disk import Base, RowWriter, open_csr
 
@@ -28,17 +29,25 @@ class Coder:
     Attributes
     ----------
     classes : ndarray of float64, sorted, or None for a regression
+    numbers : ndarray of shape (n_classes, 1)
+        What stands for each class.
     per_class : ndarray of float64, or None
         The weight of each class.
+    fitted : dict
+        What the fitted estimator says of its classes.
     """
 
     name: str
     dtype: Any
+    loss: Loss
+    n_outputs: int = 1
     classes: Array | None = None
+    numbers: Array | None = None
     per_class: Array | None = None
+    fitted: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, labels: Array, first_row: int) -> tuple[Array, Array | None]:
-        if self.classes is None:
+        if self.classes is None or self.numbers is None:
             return labels.astype(self.dtype).reshape(-1, 1), None
         codes = np.minimum(np.searchsorted(self.classes, labels), len(self.classes) - 1)
         strangers = np.flatnonzero(self.classes[codes] != labels)
@@ -48,15 +57,14 @@ class Coder:
                 f"{self.name}, {line}: label {labels[strangers[0]]:g} is not among those that a first look at the file "
                 f"found, {', '.join(f'{c:g}' for c in self.classes[:5])}; name all labels with --classes"
             )
-        targets = (2 * codes - 1 if len(self.classes) == 2 else codes).astype(self.dtype).reshape(-1, 1)
-        return targets, None if self.per_class is None else self.per_class[codes]
+        return self.numbers[codes], None if self.per_class is None else self.per_class[codes]
 
     def all(self, labels: Array) -> tuple[Array, Array | None]:
         """Of a mapped column, in little memory besides."""
         targets = np.empty((labels.size, 1), self.dtype)
         weights = None if self.per_class is None else np.empty(labels.size)
-        for first in range(0, labels.size, PIECE):
-            part = slice(first, first + PIECE)
+        for first in range(0, labels.size, CHUNK):
+            part = slice(first, first + CHUNK)
             targets[part], some = self(labels[part], first)
             if weights is not None:
                 weights[part] = some

@@ -19,7 +19,7 @@ import numpy as np
 from . import SGDClassifier, SGDRegressor
 from ._arrays import Array
 from ._checkpoint import Checkpoint, load_checkpoint
-from ._labels import combine_weights
+from ._labels import class_task, combine_weights
 from ._progress import Reporter
 from ._rows import Fitted, Report, codes_of, read_rows
 from ._stream import Coder, Streamed, look_at_labels
@@ -111,11 +111,7 @@ class Run:
         estimator = self.estimator = self._new_estimator(average=2**62 if args.average else False, shuffle=args.shuffle)
         estimator._check_parameters()
         coder = self._coder(first)
-        K = 1 if coder.classes is None or len(coder.classes) == 2 else len(coder.classes)
-        loss = get_loss(estimator.loss, epsilon=estimator.epsilon)
-        if coder.classes is not None:
-            loss = estimator._loss_of(len(coder.classes))
-        state = estimator._new_state(K, args.features or 1, np.dtype(args.dtype), True)
+        state = estimator._new_state(coder.n_outputs, args.features or 1, np.dtype(args.dtype), True)
         settings = estimator._settings(True)
         guess = self._guess_rows(first)
 
@@ -144,8 +140,7 @@ class Run:
             estimator._session = session
             try:
                 self.trained = time.perf_counter()
-                fitted = {} if coder.classes is None else {"classes_": coder.classes}
-                estimator._run(source, loss, state, settings, fitted, epochs=args.max_iter)
+                estimator._run(source, coder.loss, state, settings, coder.fitted, epochs=args.max_iter)
             finally:
                 chunks.close()  # type: ignore[attr-defined]
                 self.zero_based = source.first == 0
@@ -168,7 +163,7 @@ class Run:
         args = self.args
         dtype = np.dtype(args.dtype)
         if args.regression:
-            return Coder(args.file, dtype)
+            return Coder(args.file, dtype, get_loss(self.estimator.loss, epsilon=self.estimator.epsilon))
         classes = np.unique(args.classes) if args.classes else look_at_labels(args.file, first)
         if len(classes) < 2:
             raise ValueError(
@@ -178,7 +173,10 @@ class Run:
         per_class = None
         if args.class_weight is not None:
             per_class = combine_weights(args.class_weight, classes, np.arange(len(classes)), None)
-        return Coder(args.file, dtype, classes, per_class)
+        task = class_task(self.estimator.loss, self.estimator.epsilon, np.arange(len(classes)), classes, None, dtype)
+        return Coder(
+            args.file, dtype, task.loss, task.n_outputs, classes, task.targets, per_class, self.estimator._fitted(task)
+        )
 
     def _guess_rows(self, first: Any) -> int | None:
         """From the size of a plain file: as if all of it were like its beginning."""
