@@ -114,12 +114,14 @@ def _numbers(column: Column) -> Array:
         with suppress(TypeError, ValueError, OverflowError):
             return array.astype(np.float64)  # None becomes NaN
     for row, value in enumerate(values):
-        text = isinstance(value, (str, bytes))
-        if text or not (is_number(value) if column.numeric else is_missing(value)):
+        number = column.numeric and not isinstance(value, (str, bytes)) and is_number(value)
+        if not number and not is_missing(value):
             raise ValueError(
                 f"X has {value!r:.80} at row {row}, {column.place}, where numbers belong; encode the column as numbers "
                 "first, for example one-hot, or leave it out"
             )
+    if column.numeric:
+        return np.array([np.nan if is_missing(value) else float(value) for value in values])
     raise ValueError(f"X has no number in {column.place}; leave the column out")
 
 
