@@ -404,9 +404,13 @@ class SGDClassifier(LinearSGD):
         scores = self._scores(X)
         return probabilities(self.loss, scores, multilabel=self.multilabel_)
 
+    _predict_proba.__name__ = "predict_proba"  # which meta-estimators go by
+
     def _predict_log_proba(self, X: Any) -> Array:
         scores = self._scores(X)
         return log_probabilities(self.loss, scores, multilabel=self.multilabel_)
+
+    _predict_log_proba.__name__ = "predict_log_proba"
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Share of the rows, by weight, whose label is predicted; of several labels a row, all have to be.
