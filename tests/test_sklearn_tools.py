@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+from joblib.externals.loky import get_reusable_executor
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
@@ -128,7 +129,13 @@ def test_cross_validate_by_scores_of_many_kinds(n_jobs):
     assert all(model[-1].coef_.shape == (1, 30) for model in scores["estimator"])
 
 
-def test_processes_give_what_one_process_gives():
+@pytest.fixture
+def no_process_stays():
+    yield
+    get_reusable_executor().shutdown(wait=True)
+
+
+def test_processes_give_what_one_process_gives(no_process_stays):
     model = scaled(log(early_stopping=True, n_iter_no_change=20))
     alone = cross_validate(model, IRIS, SPECIES, cv=2)["test_score"]
     np.testing.assert_array_equal(cross_validate(model, IRIS, SPECIES, cv=2, n_jobs=2)["test_score"], alone)
