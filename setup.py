@@ -16,7 +16,7 @@ setup(
             f"fastsgd.core.{name}",
             [f"fastsgd/core/{name}.pyx"],
             include_dirs=["fastsgd/core"],
-            depends=["fastsgd/core/simd.h", "fastsgd/core/words.h"],
+            depends=["fastsgd/core/simd.h", "fastsgd/core/steps.h", "fastsgd/core/words.h"],
             extra_compile_args=compile_args,
             libraries=libraries,
         )

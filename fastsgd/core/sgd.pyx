@@ -11,9 +11,9 @@ from libc.math cimport fabs, isfinite
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from .losses cimport Loss
-from .penalties cimport truncate, truncate_row
 from .rows cimport (
-    Tally, dense_t, dots, fastsgd_prefetch, index_t, row_add, row_add_counted, row_norm, row_prefetch, row_scores,
+    Account, dense_t, dots, fastsgd_prefetch, index_t, row_add, row_norm, row_prefetch, row_scores, row_step,
+    settle_all,
 )
 from .schedules cimport PA1, Schedule, StepRule, passive_aggressive, step_size
 
@@ -221,7 +221,7 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
     job.l2, job.l1 = settings.strength * (1 - settings.l1_ratio), settings.strength * settings.l1_ratio
     job.intercept_decay, job.fit_intercept = settings.intercept_decay, settings.fit_intercept
     job.average_from = settings.average_from
-    job.counted = running != NULL or got != NULL or (job.l2 > 0 and job.batch > 1)
+    job.counted = got != NULL or (job.l2 > 0 and job.batch > 1)
     job.followed = job.l2 > 0 and not job.counted
     job.size, job.bias = weights.shape[0], &bias[0]
     job.move, job.z, job.t, job.g, job.norm = &scratch[0, 0], &scratch[1, 0], &scratch[2, 0], &scratch[3, 0], 0
@@ -258,14 +258,13 @@ cdef inline int run(Job* job, Loss loss, const floating* data, const index_t* co
     cdef Py_ssize_t K = 1 if outputs_t is one_t else job.K, batch = 1 if outputs_t is one_t else job.batch
     cdef Py_ssize_t first = 0, size, i, row = 0, start = 0, nnz = 0
     cdef double eta, keep
-    cdef Tally tally
+    cdef bint moves, plain = not job.counted and average == NULL
+    cdef Account account
     while first < job.rows:
         size = min(batch, job.rows - first) if batch > 1 else 1
         for i in range(size):
             look_ahead(job, data, columns, targets, first + i)
-            row = job.order[first + i]
-            start = row_begin(columns, &job.bounds, row)
-            nnz = row_begin(columns, &job.bounds, row + 1) - start
+            row = find_row(job, columns, first + i, &start, &nnz)
             row_scores(data + start, columns + start, nnz, w, K, job.z)
             if job.followed or job.rule.schedule >= PA1:
                 job.norm = row_norm(data + start, nnz)
@@ -277,32 +276,32 @@ cdef inline int run(Job* job, Loss loss, const floating* data, const index_t* co
                 look_at_signals(job, nnz * K)
         eta = step_size(&job.rule, job.step)
         keep = shrink(job, eta, w, average)
-        tally = Tally(job.average_scale, 0, 0)
-        for i in range(size):
-            if not plan_move(job, job.g + i * K, eta / size, keep, K):
-                continue
-            if batch > 1:
-                row = job.order[first + i]
-                start = row_begin(columns, &job.bounds, row)
-                nnz = row_begin(columns, &job.bounds, row + 1) - start
-                if job.single:
-                    look_at_signals(job, nnz * K)
-            if job.counted:
-                row_add_counted(data + start, columns + start, nnz, w, K, job.move, average, &tally)
-            else:
-                row_add(data + start, columns + start, nnz, w, K, job.move)
         if received != NULL:
             job.penalty_total += eta * job.l1
+        if not plain:
+            account = Account(job.penalty_total, job.scale, job.average_scale, 0, 0)
+        for i in range(size):
+            moves = plan_move(job, job.g + i * K, eta / size, keep, K)
+            if batch > 1:
+                row = find_row(job, columns, first + i, &start, &nnz)
+                if job.single:
+                    look_at_signals(job, nnz * K)
+            if plain:
+                if moves:
+                    row_add(data + start, columns + start, nnz, w, K, job.move)
+            elif moves or (batch == 1 and received != NULL):
+                # l1 comes after the moves of all the batch's rows.
+                row_step(data + start, columns + start, nnz, w, received if batch == 1 else <floating*>NULL, average,
+                         K, job.move, &account)
+        if batch > 1 and received != NULL:
+            for i in range(K):
+                job.move[i] = 0
             for i in range(size):
-                if batch > 1:
-                    row = job.order[first + i]
-                    start = row_begin(columns, &job.bounds, row)
-                    nnz = row_begin(columns, &job.bounds, row + 1) - start
-                truncate_row(data + start, columns + start, nnz, w, K, received, job.penalty_total, job.scale, average,
-                             &tally)
+                row = find_row(job, columns, first + i, &start, &nnz)
+                row_step(data + start, columns + start, nnz, w, received, average, K, job.move, &account)
         if job.counted:
-            job.sum_squares += tally.sum_squares * job.scale * job.scale
-            job.sum_abs += tally.sum_abs * job.scale
+            job.sum_squares += account.sum_squares * job.scale * job.scale
+            job.sum_abs += account.sum_abs * job.scale
         if average != NULL and job.step >= job.average_from:
             extend_average(job, K)
         job.step += 1
@@ -319,14 +318,22 @@ cdef inline int look_at_signals(Job* job, Py_ssize_t work) except -1 nogil:
     return 0
 
 
+cdef inline Py_ssize_t find_row(const Job* job, const index_t* columns, Py_ssize_t at, Py_ssize_t* start,
+                                Py_ssize_t* nnz) noexcept nogil:
+    """The row whose turn is `at`, and where its values are."""
+    cdef Py_ssize_t row = job.order[at]
+    start[0] = row_begin(columns, &job.bounds, row)
+    nnz[0] = row_begin(columns, &job.bounds, row + 1) - start[0]
+    return row
+
+
 cdef inline void look_ahead(const Job* job, const floating* data, const index_t* columns, const floating* targets,
                             Py_ssize_t at) noexcept nogil:
     """Ask memory for the rows that come next: shuffled rows are cache misses otherwise."""
-    cdef Py_ssize_t row, start
+    cdef Py_ssize_t row, start, nnz
     if at + VALUES_AHEAD < job.rows:
-        row = job.order[at + VALUES_AHEAD]
-        start = row_begin(columns, &job.bounds, row)
-        row_prefetch(data, columns, start, row_begin(columns, &job.bounds, row + 1) - start)
+        find_row(job, columns, at + VALUES_AHEAD, &start, &nnz)
+        row_prefetch(data, columns, start, nnz)
     if at + ROWS_AHEAD < job.rows:
         row = job.order[at + ROWS_AHEAD]
         fastsgd_prefetch(targets + row * job.width, sizeof(floating))
@@ -439,14 +446,12 @@ def settle(State state, floating[::1] weights):
     """End a run: every weight gets the l1 penalty it is still due, and the scale becomes 1."""
     cdef floating[::1] average = state.average, received = state.received
     cdef floating* running = NULL
-    cdef Tally tally = Tally(state.average_scale, 0, 0)
-    cdef Py_ssize_t i
+    cdef Account account = Account(state.penalty_total, state.scale, state.average_scale, 0, 0)
     if average is not None:
         running = &average[0]
     with nogil:
         if received is not None:
-            for i in range(weights.shape[0]):
-                truncate(&weights[0], i, &received[0], state.penalty_total, state.scale, running, &tally)
+            settle_all(&weights[0], &received[0], running, weights.shape[0], &account)
         if state.scale != 1:
             fold_scale(&state.scale, &state.average_scale, &weights[0], running, weights.shape[0])
 
@@ -457,7 +462,7 @@ def measure(State state, const floating[::1] weights):
     cdef double squares = 0.0, total = 0.0
     cdef bint has_l1 = state.received is not None
     with nogil:
-        dots(&weights[0], &weights[0], weights.shape[0], 1, &squares)
+        dots(&weights[0], <const dense_t*>NULL, weights.shape[0], &weights[0], 1, &squares)
         if has_l1:
             for i in range(weights.shape[0]):
                 total += fabs(weights[i])

@@ -91,9 +91,10 @@ enum {
     typedef T fastsgd_lanes_##SUFFIX FASTSGD_VECTOR(T, LANES);                                     \
                                                                                                    \
     /* z[k] = x . w[k], rows of w `d` apart; K d multiply-adds, and x is read once for four k. */  \
-    FASTSGD_KERNEL void fastsgd_dots_##SUFFIX(const T *restrict x, const T *restrict w, ptrdiff_t d,\
-                                              ptrdiff_t K, double *restrict z)                     \
+    FASTSGD_KERNEL void fastsgd_dots_##SUFFIX##_u8(const T *restrict x, const uint8_t *columns, ptrdiff_t d,\
+                                                   const T *restrict w, ptrdiff_t K, double *restrict z)\
     {                                                                                              \
+        (void)columns;                                                                             \
         for (ptrdiff_t k = 0; k < K; k += TOGETHER) {                                              \
             double sum[TOGETHER][LANES] = {{0}};                                                   \
             const T *row[TOGETHER]; /* what is missing of four repeats row K - 1 */                \
@@ -129,9 +130,10 @@ enum {
     }                                                                                              \
                                                                                                    \
     /* w[k] += c[k] x */                                                                           \
-    FASTSGD_KERNEL void fastsgd_axpys_##SUFFIX(const T *restrict x, T *restrict w, ptrdiff_t d,    \
-                                       ptrdiff_t K, const double *restrict c)                      \
+    FASTSGD_KERNEL void fastsgd_axpys_##SUFFIX##_u8(const T *restrict x, const uint8_t *columns, ptrdiff_t d,\
+                                                    T *restrict w, ptrdiff_t K, const double *restrict c)\
     {                                                                                              \
+        (void)columns;                                                                             \
         for (ptrdiff_t k = 0; k < K; k++) {                                                        \
             const T ck = (T)c[k];                                                                  \
             T *restrict wk = w + k * d;                                                            \
@@ -143,9 +145,8 @@ enum {
 
 #define FASTSGD_DEFINE_CSR(T, TS, I, IS)                                                           \
     /* CSR rows, K > 1, feature-major weights: z[k] = sum_j x[j] w[columns[j] K + k] */            \
-    FASTSGD_KERNEL void fastsgd_csr_dots_##TS##_##IS(const T *restrict x, const I *restrict columns,\
-                                                     ptrdiff_t nnz, const T *restrict w, ptrdiff_t K,\
-                                                     double *restrict z)                           \
+    FASTSGD_KERNEL void fastsgd_dots_##TS##_##IS(const T *restrict x, const I *restrict columns, ptrdiff_t nnz,\
+                                                 const T *restrict w, ptrdiff_t K, double *restrict z)\
     {                                                                                              \
         for (ptrdiff_t from = 0; from < K; from += BLOCK) {                                        \
             const ptrdiff_t some = K - from < BLOCK ? K - from : BLOCK;                            \
@@ -173,9 +174,8 @@ enum {
     }                                                                                              \
                                                                                                    \
     /* w[columns[j] K + k] += c[k] x[j] */                                                         \
-    FASTSGD_KERNEL void fastsgd_csr_axpys_##TS##_##IS(const T *restrict x, const I *restrict columns,\
-                                                      ptrdiff_t nnz, T *restrict w, ptrdiff_t K,   \
-                                                      const double *restrict c)                    \
+    FASTSGD_KERNEL void fastsgd_axpys_##TS##_##IS(const T *restrict x, const I *restrict columns, ptrdiff_t nnz,\
+                                                  T *restrict w, ptrdiff_t K, const double *restrict c)\
     {                                                                                              \
         for (ptrdiff_t from = 0; from < K; from += BLOCK) {                                        \
             const ptrdiff_t some = K - from < BLOCK ? K - from : BLOCK;                            \
@@ -224,5 +224,16 @@ FASTSGD_DEFINE_CHECKS(double, f64, 0x7ff0000000000000u, uint64_t, u64)
 
 FASTSGD_DEFINE(float, f32)
 FASTSGD_DEFINE(double, f64)
+
+/* The kernel for the types of x and columns; uint8_t stands for a dense row, whose columns are not read. */
+#define FASTSGD_PICK(kernel, x, columns)                                                           \
+    _Generic((columns),                                                                            \
+        const int32_t *: _Generic((x), const float *: kernel##_f32_i32, const double *: kernel##_f64_i32),\
+        const int64_t *: _Generic((x), const float *: kernel##_f32_i64, const double *: kernel##_f64_i64),\
+        const uint8_t *: _Generic((x), const float *: kernel##_f32_u8, const double *: kernel##_f64_u8))
+
+#define fastsgd_dots(x, columns, ...) FASTSGD_PICK(fastsgd_dots, x, columns)(x, columns, __VA_ARGS__)
+#define fastsgd_axpys(x, columns, ...) FASTSGD_PICK(fastsgd_axpys, x, columns)(x, columns, __VA_ARGS__)
+#define fastsgd_norm(x, n) _Generic((x), const float *: fastsgd_norm_f32, const double *: fastsgd_norm_f64)(x, n)
 
 #endif

@@ -1,0 +1,280 @@
+/* What a row does to weights that carry more than themselves: the l1 penalty each has received and its running
+ * average; and the change of the norms. One function says it for a few weights at once, and has no branches.
+ *
+ * l1: the cumulative penalty of Tsuruoka, Tsujii, Ananiadou (2009), figure 2; `received` is their q.
+ * Averaging: average_scale * w - average stays the sum of the iterates so far (Xu 2011).
+ */
+#ifndef FASTSGD_STEPS_H
+#define FASTSGD_STEPS_H
+
+#include "simd.h"
+#include <math.h>
+
+#if defined(__GNUC__) || defined(__clang__)
+#define FASTSGD_INLINE static inline __attribute__((always_inline))
+#else
+#define FASTSGD_INLINE static inline
+#endif
+
+typedef struct {
+    double due;           /* l1 penalty that every weight W should have received by now */
+    double scale;         /* W = scale * w, w being what is stored */
+    double average_scale; /* sum of the scales of the iterates averaged so far */
+    double sum_squares;   /* returned: change of the sum of w^2, */
+    double sum_abs;       /* and of |w| */
+} fastsgd_account;
+
+enum { SPAN = 8 }; /* neighbours stepped at once, and running sums of the norms */
+
+/* The same for four scattered weights, in vectors. The compiler makes none of it from fastsgd_one, whose stores and
+ * loads through pointers it has to keep in order. */
+#if defined(__GNUC__) || defined(__clang__)
+#define FASTSGD_ABS(TS, v) ((fastsgd_four_##TS)((fastsgd_bits_##TS)(v) & ~(fastsgd_bits_##TS)(-(fastsgd_four_##TS){0})))
+
+#define FASTSGD_FOUR_STEP(T, TS, BITS)                                                             \
+    typedef BITS fastsgd_bits_##TS FASTSGD_VECTOR(BITS, 4);                                        \
+                                                                                                   \
+    FASTSGD_INLINE void fastsgd_four_step_##TS(int l1, int averaged, T c, fastsgd_four_##TS x, fastsgd_four_##TS *w,\
+                                              fastsgd_four_##TS *q, fastsgd_four_##TS *a, const fastsgd_sums_##TS *sums,\
+                                              fastsgd_four_##TS *squares, fastsgd_four_##TS *abs)  \
+    {                                                                                              \
+        fastsgd_four_##TS old = *w, moved = old + c * x, new = moved, above, below;                \
+        if (l1) {                                                                                  \
+            const fastsgd_bits_##TS has = x != 0;                                                  \
+            above = sums->due + *q;                                                                \
+            below = sums->due - *q;                                                                \
+            above = moved - (above + FASTSGD_ABS(TS, above)) * sums->half_inverse;                 \
+            below = moved + (below + FASTSGD_ABS(TS, below)) * sums->half_inverse;                 \
+            above = (T)0.5 * (above + FASTSGD_ABS(TS, above)) + (T)0.5 * (below - FASTSGD_ABS(TS, below));\
+            new = (fastsgd_four_##TS)((has & (fastsgd_bits_##TS)above) | (~has & (fastsgd_bits_##TS)moved));\
+            *q += sums->scale * (new - moved);                                                     \
+        }                                                                                          \
+        if (averaged)                                                                              \
+            *a += sums->average_scale * (new - old);                                               \
+        *squares += (new - old) * (new + old);                                                     \
+        *abs += FASTSGD_ABS(TS, new) - FASTSGD_ABS(TS, old);                                       \
+        *w = new;                                                                                  \
+    }
+#define FASTSGD_DEFINE_FOURS(T, TS, I, IS)                                                         \
+    FASTSGD_INLINE ptrdiff_t fastsgd_fours_##TS##_##IS(ptrdiff_t nnz, int l1, int averaged, T c, const T *x,\
+                                                      const I *columns, T *w, T *q, T *a, fastsgd_sums_##TS *sums)\
+    {                                                                                              \
+        const fastsgd_sums_##TS copy = *sums; /* in registers: stores to w might change the original */\
+        fastsgd_four_##TS squares = {0}, abs = {0};                                                \
+        ptrdiff_t j = 0;                                                                           \
+        for (; j + 4 <= nnz; j += 4) {                                                             \
+            const I *at = columns + j;                                                             \
+            if ((at[0] < at[1]) & (at[1] < at[2]) & (at[2] < at[3])) {                             \
+                fastsgd_four_##TS xs, ws = {w[at[0]], w[at[1]], w[at[2]], w[at[3]]}, qs = {0}, as = {0};\
+                FASTSGD_LOAD(xs, x + j);                                                           \
+                if (l1)                                                                            \
+                    qs = (fastsgd_four_##TS){q[at[0]], q[at[1]], q[at[2]], q[at[3]]};              \
+                if (averaged)                                                                      \
+                    as = (fastsgd_four_##TS){a[at[0]], a[at[1]], a[at[2]], a[at[3]]};              \
+                fastsgd_four_step_##TS(l1, averaged, c, xs, &ws, &qs, &as, &copy, &squares, &abs); \
+                for (int i = 0; i < 4; i++) {                                                      \
+                    w[at[i]] = ws[i];                                                              \
+                    if (l1)                                                                        \
+                        q[at[i]] = qs[i];                                                          \
+                    if (averaged)                                                                  \
+                        a[at[i]] = as[i];                                                          \
+                }                                                                                  \
+            }                                                                                      \
+            else /* a column may come twice: one after the other */                                \
+                for (int i = 0; i < 4; i++)                                                        \
+                    fastsgd_one_##TS(l1, averaged, c, x[j + i], w + at[i], q + at[i], a + at[i], sums, i);\
+        }                                                                                          \
+        for (int i = 0; i < 4; i++) {                                                              \
+            sums->squares[i] += squares[i];                                                        \
+            sums->abs[i] += abs[i];                                                                \
+        }                                                                                          \
+        return j;                                                                                  \
+    }
+#else
+#define FASTSGD_FOUR_STEP(T, TS, BITS)
+#define FASTSGD_DEFINE_FOURS(T, TS, I, IS)                                                         \
+    FASTSGD_INLINE ptrdiff_t fastsgd_fours_##TS##_##IS(ptrdiff_t nnz, int l1, int averaged, T c, const T *x,\
+                                                      const I *columns, T *w, T *q, T *a, fastsgd_sums_##TS *sums)\
+    {                                                                                              \
+        return 0;                                                                                  \
+    }
+#endif
+
+#define FASTSGD_DEFINE_STEPS(T, TS, ABS, BITS)                                                     \
+    typedef struct {                                                                               \
+        T due, scale, half_inverse, average_scale, squares[SPAN], abs[SPAN];                       \
+    } fastsgd_sums_##TS;                                                                           \
+                                                                                                   \
+    /* w += c x; then l1, if the row has the feature. `l1` and `averaged` are constants, lane any of SPAN. */\
+    FASTSGD_INLINE void fastsgd_one_##TS(int l1, int averaged, T c, T x, T *w, T *q, T *a, fastsgd_sums_##TS *sums,\
+                                        int lane)                                                  \
+    {                                                                                              \
+        const T old = *w, moved = old + c * x;                                                     \
+        T new = moved;                                                                             \
+        if (l1) {                                                                                  \
+            /* max(u, 0) = (u + |u|) / 2 exactly: a branch would be mispredicted on half the weights. */\
+            T above = sums->due + *q, below = sums->due - *q;                                      \
+            above = moved - (above + ABS(above)) * sums->half_inverse;                             \
+            below = moved + (below + ABS(below)) * sums->half_inverse;                             \
+            above = (T)0.5 * (above + ABS(above)) + (T)0.5 * (below - ABS(below));                 \
+            new = x != 0 ? above : moved;                                                          \
+            *q += sums->scale * (new - moved);                                                     \
+        }                                                                                          \
+        if (averaged)                                                                              \
+            *a += sums->average_scale * (new - old);                                               \
+        sums->squares[lane] += (new - old) * (new + old);                                          \
+        sums->abs[lane] += ABS(new) - ABS(old);                                                    \
+        *w = new;                                                                                  \
+    }                                                                                              \
+                                                                                                   \
+    FASTSGD_FOUR_STEP(T, TS, BITS)                                                                 \
+                                                                                                   \
+    /* The same for neighbours; c or x may be one number for all, its stride 0. */                 \
+    FASTSGD_INLINE void fastsgd_some_##TS(int some, int l1, int averaged, const T *c, int c_stride, const T *x,\
+                                         int x_stride, T *w, T *q, T *a, fastsgd_sums_##TS *sums)  \
+    {                                                                                              \
+        const size_t bytes = (size_t)some * sizeof(T);                                             \
+        T cs[SPAN] = {0}, xs[SPAN] = {0}, ws[SPAN] = {0}, qs[SPAN] = {0}, as[SPAN] = {0};          \
+        for (int i = 0; i < some; i++) {                                                           \
+            cs[i] = c[i * c_stride];                                                               \
+            xs[i] = x[i * x_stride];                                                               \
+        }                                                                                          \
+        memcpy(ws, w, bytes);                                                                      \
+        if (l1)                                                                                    \
+            memcpy(qs, q, bytes);                                                                  \
+        if (averaged)                                                                              \
+            memcpy(as, a, bytes);                                                                  \
+        for (int i = 0; i < SPAN; i++)                                                             \
+            fastsgd_one_##TS(l1, averaged, cs[i], xs[i], ws + i, qs + i, as + i, sums, i);         \
+        memcpy(w, ws, bytes);                                                                      \
+        if (l1)                                                                                    \
+            memcpy(q, qs, bytes);                                                                  \
+        if (averaged)                                                                              \
+            memcpy(a, as, bytes);                                                                  \
+    }                                                                                              \
+                                                                                                   \
+    FASTSGD_INLINE void fastsgd_span_##TS(ptrdiff_t n, int l1, int averaged, const T *c, int c_stride, const T *x,\
+                                         int x_stride, T *w, T *q, T *a, fastsgd_sums_##TS *sums)  \
+    {                                                                                              \
+        for (; n >= SPAN; n -= SPAN) {                                                             \
+            fastsgd_some_##TS(SPAN, l1, averaged, c, c_stride, x, x_stride, w, q, a, sums);        \
+            c += SPAN * c_stride;                                                                  \
+            x += SPAN * x_stride;                                                                  \
+            w += SPAN;                                                                             \
+            q += SPAN;                                                                             \
+            a += SPAN;                                                                             \
+        }                                                                                          \
+        if (n > 0)                                                                                 \
+            fastsgd_some_##TS((int)n, l1, averaged, c, c_stride, x, x_stride, w, q, a, sums);      \
+    }                                                                                              \
+                                                                                                   \
+    FASTSGD_INLINE fastsgd_sums_##TS fastsgd_open_##TS(const fastsgd_account *account)             \
+    {                                                                                              \
+        const fastsgd_sums_##TS sums = {(T)account->due, (T)account->scale, (T)(0.5 / account->scale),\
+                                        (T)account->average_scale, {0}, {0}};                      \
+        return sums;                                                                               \
+    }                                                                                              \
+                                                                                                   \
+    FASTSGD_INLINE void fastsgd_close_##TS(const fastsgd_sums_##TS *sums, fastsgd_account *account)\
+    {                                                                                              \
+        for (int i = 0; i < SPAN; i++) {                                                           \
+            account->sum_squares += (double)sums->squares[i];                                      \
+            account->sum_abs += (double)sums->abs[i];                                              \
+        }                                                                                          \
+    }                                                                                              \
+                                                                                                   \
+    FASTSGD_INLINE void fastsgd_dense_step_##TS(int l1, int averaged, const T *x, ptrdiff_t d, T *w, T *q, T *a,\
+                                               ptrdiff_t K, const double *c, fastsgd_account *account)\
+    {                                                                                              \
+        fastsgd_sums_##TS sums = fastsgd_open_##TS(account);                                       \
+        for (ptrdiff_t k = 0; k < K; k++) {                                                        \
+            const T ck = (T)c[k];                                                                  \
+            if (l1 || ck != 0)                                                                     \
+                fastsgd_span_##TS(d, l1, averaged, &ck, 0, x, 1, w + k * d, q + k * d, a + k * d, &sums);\
+        }                                                                                          \
+        fastsgd_close_##TS(&sums, account);                                                        \
+    }                                                                                              \
+                                                                                                   \
+    FASTSGD_KERNEL void fastsgd_step_##TS##_u8(const T *x, const uint8_t *columns, ptrdiff_t d, T *w, T *q, T *a,\
+                                               ptrdiff_t K, const double *c, fastsgd_account *account)\
+    {                                                                                              \
+        (void)columns;                                                                             \
+        if (q != NULL && a != NULL)                                                                \
+            fastsgd_dense_step_##TS(1, 1, x, d, w, q, a, K, c, account);                           \
+        else if (q != NULL)                                                                        \
+            fastsgd_dense_step_##TS(1, 0, x, d, w, q, w, K, c, account);                           \
+        else if (a != NULL)                                                                        \
+            fastsgd_dense_step_##TS(0, 1, x, d, w, w, a, K, c, account);                           \
+        else                                                                                       \
+            fastsgd_dense_step_##TS(0, 0, x, d, w, w, w, K, c, account);                           \
+    }
+
+#define FASTSGD_DEFINE_CSR_STEPS(T, TS, I, IS)                                                     \
+    FASTSGD_DEFINE_FOURS(T, TS, I, IS)                                                             \
+                                                                                                   \
+    FASTSGD_INLINE void fastsgd_csr_step_##TS##_##IS(int l1, int averaged, const T *x, const I *columns, ptrdiff_t nnz,\
+                                                    T *w, T *q, T *a, ptrdiff_t K, const double *c,\
+                                                    fastsgd_account *account)                      \
+    {                                                                                              \
+        fastsgd_sums_##TS sums = fastsgd_open_##TS(account);                                       \
+        ptrdiff_t j = 0;                                                                           \
+        if (K == 1) {                                                                              \
+            const T c0 = (T)c[0];                                                                  \
+            const ptrdiff_t fours = fastsgd_fours_##TS##_##IS(nnz, l1, averaged, c0, x, columns, w, q, a, &sums);\
+            for (j = fours; j < nnz; j++)                                                          \
+                fastsgd_one_##TS(l1, averaged, c0, x[j], w + columns[j], q + columns[j], a + columns[j], &sums, 0);\
+        }                                                                                          \
+        else                                                                                       \
+            for (ptrdiff_t from = 0; from < K; from += BLOCK) {                                    \
+                const ptrdiff_t some = K - from < BLOCK ? K - from : BLOCK;                        \
+                T cs[BLOCK];                                                                       \
+                for (ptrdiff_t k = 0; k < some; k++)                                               \
+                    cs[k] = (T)c[from + k];                                                        \
+                for (j = 0; j < nnz; j++) {                                                        \
+                    const ptrdiff_t at = (ptrdiff_t)columns[j] * K + from;                         \
+                    fastsgd_span_##TS(some, l1, averaged, cs, 1, x + j, 0, w + at, q + at, a + at, &sums);\
+                }                                                                                  \
+            }                                                                                      \
+        fastsgd_close_##TS(&sums, account);                                                        \
+    }                                                                                              \
+                                                                                                   \
+    FASTSGD_KERNEL void fastsgd_step_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, T *w, T *q, T *a,\
+                                                 ptrdiff_t K, const double *c, fastsgd_account *account)\
+    {                                                                                              \
+        if (q != NULL && a != NULL)                                                                \
+            fastsgd_csr_step_##TS##_##IS(1, 1, x, columns, nnz, w, q, a, K, c, account);           \
+        else if (q != NULL)                                                                        \
+            fastsgd_csr_step_##TS##_##IS(1, 0, x, columns, nnz, w, q, w, K, c, account);           \
+        else if (a != NULL)                                                                        \
+            fastsgd_csr_step_##TS##_##IS(0, 1, x, columns, nnz, w, w, a, K, c, account);           \
+        else                                                                                       \
+            fastsgd_csr_step_##TS##_##IS(0, 0, x, columns, nnz, w, w, w, K, c, account);           \
+    }
+
+FASTSGD_DEFINE_STEPS(float, f32, fabsf, int32_t)
+FASTSGD_DEFINE_STEPS(double, f64, fabs, int64_t)
+FASTSGD_DEFINE_CSR_STEPS(float, f32, int32_t, i32)
+FASTSGD_DEFINE_CSR_STEPS(float, f32, int64_t, i64)
+FASTSGD_DEFINE_CSR_STEPS(double, f64, int32_t, i32)
+FASTSGD_DEFINE_CSR_STEPS(double, f64, int64_t, i64)
+
+/* End of a run: every one of n weights receives the l1 it is still due. */
+#define FASTSGD_DEFINE_SETTLE(T, TS)                                                               \
+    FASTSGD_KERNEL void fastsgd_settle_##TS(T *w, T *q, T *a, ptrdiff_t n, fastsgd_account *account)\
+    {                                                                                              \
+        const T none = 0, one = 1;                                                                 \
+        fastsgd_sums_##TS sums = fastsgd_open_##TS(account);                                       \
+        if (a != NULL)                                                                             \
+            fastsgd_span_##TS(n, 1, 1, &none, 0, &one, 0, w, q, a, &sums);                         \
+        else                                                                                       \
+            fastsgd_span_##TS(n, 1, 0, &none, 0, &one, 0, w, q, w, &sums);                         \
+        fastsgd_close_##TS(&sums, account);                                                        \
+    }
+
+FASTSGD_DEFINE_SETTLE(float, f32)
+FASTSGD_DEFINE_SETTLE(double, f64)
+
+#define fastsgd_step(x, columns, ...) FASTSGD_PICK(fastsgd_step, x, columns)(x, columns, __VA_ARGS__)
+#define fastsgd_settle(w, ...) _Generic((w), float *: fastsgd_settle_f32, double *: fastsgd_settle_f64)(w, __VA_ARGS__)
+
+#endif
