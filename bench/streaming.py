@@ -50,21 +50,8 @@ def peer_scores(command, folder):
 def measure(folder, y_test, epochs, rounds, pin, peer):
     train = ["train", "train.svm", "--stream", "--epochs", str(epochs), "--model", "model.npz", "--threads", "2"]
     ours = [*pin, sys.executable, "-m", "fastsgd", *train, *OURS, *EPOCHS[epochs]]
-    theirs = [
-        *pin,
-        *peer,
-        "-d",
-        "train.vw",
-        "--loss_function",
-        "logistic",
-        "-f",
-        "model.vw",
-        "--quiet",
-        "-b",
-        "18",
-        "-l",
-        "10",
-    ]
+    options = "-d train.vw --loss_function logistic -f model.vw --quiet -b 18 -l 10"
+    theirs = [*pin, *peer, *options.split()]
     if epochs > 1:
         theirs += ["--passes", str(epochs), "-c", "-k", "--holdout_off"]
     best = [np.inf, np.inf]
