@@ -11,9 +11,10 @@ import numpy as np
 
 from ._arrays import Array
 from ._labels import encode
+from ._svmlight import ZeroBased
 from .disk import open_csr
 from .io import CSR
-from .svmlight import ZeroBased, iter_svmlight, read_svmlight
+from .svmlight import iter_svmlight, read_svmlight
 
 ROWS = 20_000  # of a block of text
 NONZEROS = 4_000_000  # of a block of a folder

@@ -19,9 +19,10 @@ import numpy.typing as npt
 
 from ._arrays import Array
 from ._blocks import PathLike, Source
+from ._svmlight import ZeroBased
 from .core.svmlight import Chunk
 from .io import CSR, replacing, sync_folder
-from .svmlight import ZeroBased, parsed
+from .svmlight import parsed
 
 __all__ = ["convert_svmlight", "load_csr", "save_csr"]
 

@@ -1,29 +1,49 @@
-"""Sparse rows in svmlight / LIBSVM text: read whole, read in blocks, written."""
+"""Sparse rows in svmlight / LIBSVM text, read whole or in blocks."""
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from . import _blocks
 from ._blocks import Source
-from ._threads import count_threads
-from .core.svmlight import LARGEST_ID, Chunk, Malformed, parse
+from ._svmlight import Columns, Options, Rows, ZeroBased, chunks, index, split
+from .core.svmlight import Chunk
 from .io import CSR
 
 __all__ = ["iter_svmlight", "load_svmlight"]
 
-Array: TypeAlias = npt.NDArray[Any]
-ZeroBased: TypeAlias = bool | Literal["auto"]
-Labels: TypeAlias = npt.NDArray[np.float64] | list[tuple[float, ...]]
 
-
+@overload
+def load_svmlight(
+    path: Source,
+    *,
+    n_features: int | None = ...,
+    dtype: npt.DTypeLike = ...,
+    multilabel: Literal[False] = ...,
+    zero_based: ZeroBased = ...,
+    query_id: Literal[False] = ...,
+    offset: int = ...,
+    length: int = ...,
+    ensure_all_finite: bool = ...,
+    n_jobs: int | None = ...,
+) -> tuple[CSR, npt.NDArray[np.float64]]: ...
+@overload
+def load_svmlight(
+    path: Source,
+    *,
+    n_features: int | None = ...,
+    dtype: npt.DTypeLike = ...,
+    multilabel: bool = ...,
+    zero_based: ZeroBased = ...,
+    query_id: bool = ...,
+    offset: int = ...,
+    length: int = ...,
+    ensure_all_finite: bool = ...,
+    n_jobs: int | None = ...,
+) -> tuple[Any, ...]: ...
 def load_svmlight(
     path: Source,
     *,
@@ -93,7 +113,7 @@ def load_svmlight(
     ----------
     https://www.cs.cornell.edu/people/tj/svm_light/
     """
-    options = _Options(
+    options = Options(
         path, n_features, dtype, multilabel, zero_based, query_id, offset, length, ensure_all_finite, n_jobs
     )
     return _load(options)[0]
@@ -107,17 +127,49 @@ def read_svmlight(
     n_jobs: int | None = None,
 ) -> tuple[CSR, npt.NDArray[np.float64], bool]:
     """`load_svmlight`, and whether the file was found, or said, to count features from 0."""
-    (X, y), first = _load(_Options(path, n_features, dtype, zero_based=zero_based, n_jobs=n_jobs))
+    (X, y), first = _load(Options(path, n_features, dtype, zero_based=zero_based, n_jobs=n_jobs))
     return X, y, first == 0
 
 
-def _load(options: _Options) -> tuple[tuple[Any, ...], int]:
-    columns = _Columns(options)
-    chunks = [columns.check(chunk) for chunk in _chunks(options, 0 if options.threads == 1 else options.threads)]
+def _load(options: Options) -> tuple[tuple[Any, ...], int]:
+    columns = Columns(options)
+    rows = Rows(columns)
+    for chunk in chunks(options, 0 if options.threads == 1 else options.threads):
+        rows.append(columns.check(chunk))
     columns.settle()
-    return _join(chunks, columns), columns.first
+    return rows.finish(), columns.first
 
 
+@overload
+def iter_svmlight(
+    path: Source,
+    *,
+    rows: int = ...,
+    n_features: int | None = ...,
+    dtype: npt.DTypeLike = ...,
+    multilabel: Literal[False] = ...,
+    zero_based: ZeroBased = ...,
+    query_id: Literal[False] = ...,
+    offset: int = ...,
+    length: int = ...,
+    ensure_all_finite: bool = ...,
+    n_jobs: int | None = ...,
+) -> Iterator[tuple[CSR, npt.NDArray[np.float64]]]: ...
+@overload
+def iter_svmlight(
+    path: Source,
+    *,
+    rows: int = ...,
+    n_features: int | None = ...,
+    dtype: npt.DTypeLike = ...,
+    multilabel: bool = ...,
+    zero_based: ZeroBased = ...,
+    query_id: bool = ...,
+    offset: int = ...,
+    length: int = ...,
+    ensure_all_finite: bool = ...,
+    n_jobs: int | None = ...,
+) -> Iterator[tuple[Any, ...]]: ...
 def iter_svmlight(
     path: Source,
     *,
@@ -170,10 +222,10 @@ def iter_svmlight(
     >>> for X, y in fastsgd.iter_svmlight("tests/data/a9a.gz", rows=5_000, n_features=123):
     ...     model = model.partial_fit(X, y, classes=[-1, 1])
     """
-    size = _index(rows, "rows")
+    size = index(rows, "rows")
     if size < 1:
         raise ValueError(f"rows is {rows}; it must be at least 1")
-    options = _Options(
+    options = Options(
         path, n_features, dtype, multilabel, zero_based, query_id, offset, length, ensure_all_finite, n_jobs
     )
     return _iterate(options, size)
@@ -187,185 +239,26 @@ def parsed(
     n_jobs: int | None = None,
 ) -> Iterator[Chunk]:
     """The file in chunks of about a megabyte of text, checked, ids as in the text; parameters as in `iter_svmlight`."""
-    options = _Options(path, n_features, dtype, zero_based=zero_based, n_jobs=n_jobs)
-    columns = _Columns(options)
-    for chunk in _chunks(options, options.threads):
+    options = Options(path, n_features, dtype, zero_based=zero_based, n_jobs=n_jobs)
+    columns = Columns(options)
+    for chunk in chunks(options, options.threads):
         yield columns.check(chunk)
     columns.settle()
 
 
-def _iterate(options: _Options, rows: int) -> Iterator[tuple[Any, ...]]:
-    columns = _Columns(options)
-    held: list[Chunk] = []
-    n = 0
-    for chunk in _chunks(options, options.threads):
-        held.append(columns.check(chunk))
-        n += chunk.lengths.size
-        while n >= rows:
+def _iterate(options: Options, size: int) -> Iterator[tuple[Any, ...]]:
+    columns = Columns(options)
+    rows, room = Rows(columns), size
+    for chunk in chunks(options, options.threads):
+        rest = columns.check(chunk)
+        while rest.lengths.size >= room:
+            first, rest = split(rest, room)
+            rows.append(first)
             columns.settle()
-            n -= rows
-            held[-1], rest = _split(held[-1], held[-1].lengths.size - n)
-            yield _join(held, columns)
-            held = [rest]
+            yield rows.finish()
+            rows, room = Rows(columns), size
+        rows.append(rest)
+        room -= rest.lengths.size
     columns.settle()
-    if n:
-        yield _join(held, columns)
-
-
-@dataclass(frozen=True, slots=True)
-class _Options:
-    """What to read and how, checked."""
-
-    path: Source
-    n_features: int | None = None
-    dtype: npt.DTypeLike = np.float32
-    multilabel: bool = False
-    zero_based: ZeroBased = "auto"
-    query_id: bool = False
-    offset: int = 0
-    length: int = -1
-    finite: bool = True
-    n_jobs: int | None = None
-
-    def __post_init__(self) -> None:
-        if np.dtype(self.dtype) not in (np.float32, np.float64):
-            raise ValueError(f"dtype is {np.dtype(self.dtype)}; svmlight files are read as float32 or float64")
-        if self.zero_based not in (True, False, "auto"):
-            raise ValueError(f"zero_based is {self.zero_based!r}; it must be True, False or 'auto'")
-        if self.n_features is not None and not 1 <= _index(self.n_features, "n_features") <= LARGEST_ID + 1:
-            raise ValueError(f"n_features is {self.n_features}; it must be at least 1 and at most {LARGEST_ID + 1}")
-        if _index(self.offset, "offset") < 0:
-            raise ValueError(f"offset is {self.offset}; it must be at least 0")
-        if _index(self.length, "length") < 1 and self.length != -1:
-            raise ValueError(f"length is {self.length}; it must be at least 1, or -1 for all that follows")
-        if self.partial and self.n_features is None:
-            raise ValueError("n_features is needed with offset or length: one range of a file may not use all columns")
-        count_threads(None if self.n_jobs is None else _index(self.n_jobs, "n_jobs"))
-
-    @property
-    def partial(self) -> bool:
-        return self.offset > 0 or self.length >= 0
-
-    @property
-    def name(self) -> str:
-        return _blocks.name_of(self.path) + (f" from byte {self.offset}" if self.offset else "")
-
-    @property
-    def threads(self) -> int:
-        return count_threads(self.n_jobs)
-
-
-def _index(value: Any, name: str) -> int:
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} is {value!r}; it must be an int") from None
-
-
-def _chunks(options: _Options, threads: int) -> Iterator[Chunk]:
-    """The whole file in pieces, parsed by that many threads (0: by this one), their lines counted from 1."""
-    texts = _blocks.whole_lines(options.path, options.offset, options.length)
-    work = partial(
-        parse,
-        dtype=np.dtype(options.dtype),
-        multilabel=options.multilabel,
-        query_id=options.query_id,
-        finite=options.finite,
-    )
-    line = 1
-    try:
-        for chunk in _blocks.in_order(work, texts, threads):
-            yield chunk._replace(low_line=line + chunk.low_line, high_line=line + chunk.high_line)
-            line += chunk.lines
-    except Malformed as fault:
-        raise ValueError(f"{options.name}, line {line + fault.line}: {fault.problem}") from None
-
-
-class _Columns:
-    """The range of feature ids: whether they count from 0 or from 1, and how many columns that makes."""
-
-    def __init__(self, options: _Options) -> None:
-        self.options = options
-        self.rows, self.low, self.high, self.high_line = 0, LARGEST_ID, -1, 0
-        self.known = options.zero_based != "auto" or options.partial
-        self.first = 0 if self.known and options.zero_based else 1
-
-    @property
-    def width(self) -> int:
-        return self.options.n_features or max(self.high + 1 - self.first, 0)
-
-    def check(self, chunk: Chunk) -> Chunk:
-        """The same chunk, if its ids agree with what is known."""
-        name, n_features = self.options.name, self.options.n_features
-        self.rows += chunk.lengths.size
-        self.low = min(self.low, chunk.low)
-        if self.known and self.low < self.first:
-            why = "no row of the first block has one"
-            if self.options.zero_based != "auto":
-                why = "zero_based=False says that the file counts from 1"
-            raise ValueError(
-                f"{name}, line {chunk.low_line}: feature 0, but {why}; correct the line or pass zero_based=True"
-            )
-        self.first = min(self.first, self.low)
-        if chunk.high > self.high:
-            self.high, self.high_line = chunk.high, chunk.high_line
-        if n_features is not None and self.high - self.first >= n_features:
-            raise ValueError(
-                f"{name}, line {self.high_line}: feature {self.high} is beyond n_features={n_features}, counting "
-                f"from {self.first}; pass n_features={self.high + 1 - self.first} or more"
-            )
-        return chunk
-
-    def settle(self) -> None:
-        """From here on the ids count from where they seem to."""
-        self.known = True
-        if not self.rows and not self.options.partial:
-            raise ValueError(f"{self.options.name}: no rows; the file is empty or holds only comments")
-
-
-def _split(chunk: Chunk, rows: int) -> tuple[Chunk, Chunk]:
-    """The first rows, and the others."""
-
-    def halves(array: Array | None, at: int) -> tuple[Any, Any]:
-        return (None, None) if array is None else (array[:at], array[at:])
-
-    entries = int(chunk.lengths[:rows].sum())
-    at = {"labels": rows if chunk.counts is None else int(chunk.counts[:rows].sum()), "ids": entries, "values": entries}
-    names = ("labels", "counts", "queries", "lengths", "ids", "values")
-    parts = {name: halves(getattr(chunk, name), at.get(name, rows)) for name in names}
-    first, rest = (chunk._replace(**{name: parts[name][i] for name in names}) for i in (0, 1))
-    return first, rest
-
-
-def _join(chunks: list[Chunk], columns: _Columns) -> tuple[Any, ...]:
-    """(X, y) or (X, y, query_id) of all rows. The list is emptied, and each part freed once it is copied."""
-    labels, counts, queries, lengths, ids, values = ([getattr(c, name) for c in chunks] for name in Chunk._fields[:6])
-    chunks.clear()
-    indptr = np.zeros(sum(part.size for part in lengths) + 1, np.int64)
-    np.cumsum(_concatenate(lengths, np.int64), out=indptr[1:])
-    data = _concatenate(values, columns.options.dtype)
-    narrow = columns.width <= np.iinfo(np.int32).max + 1
-    indices = _concatenate(ids, np.int32 if narrow else np.int64, columns.first)
-    X = CSR(data, indices, indptr, (indptr.size - 1, columns.width))
-    flat = _concatenate(labels, np.float64)
-    y: Labels = _tuples(flat, _concatenate(counts, np.int64)) if columns.options.multilabel else flat
-    return (X, y, _concatenate(queries, np.int64)) if columns.options.query_id else (X, y)
-
-
-def _concatenate(parts: list[Array], dtype: npt.DTypeLike, less: int = 0) -> Array:
-    """One array of all parts, `less` subtracted."""
-    whole = np.empty(sum(part.size for part in parts), dtype)
-    at = whole.size
-    while parts:
-        part = parts.pop()
-        at -= part.size
-        if less:
-            np.subtract(part, less, out=whole[at : at + part.size], casting="unsafe")
-        else:
-            whole[at : at + part.size] = part
-    return whole
-
-
-def _tuples(labels: Array, counts: Array) -> list[tuple[float, ...]]:
-    flat, ends = labels.tolist(), np.cumsum(counts).tolist()
-    return [tuple(sorted(flat[end - n : end])) for n, end in zip(counts.tolist(), ends, strict=True)]
+    if room < size:
+        yield rows.finish()
