@@ -249,7 +249,7 @@ def test_only_names_of_scorers_need_scikit_learn():
             assert "scipy" not in sys.modules
             print("fitted")
     """
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    ran = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
     assert "ImportError: scoring='roc_auc' names a scorer of scikit-learn, which is not installed" in ran.stderr
     assert ran.stdout.split() == ["fitted"] * 3
 

@@ -288,7 +288,7 @@ def test_display(kind):
 
 def test_display_without_scikit_learn():
     code = "import sys, fastsgd; print(fastsgd.SGDClassifier()._repr_html_(), 'sklearn' in sys.modules)"
-    assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == ["None", "False"]
+    assert subprocess.check_output([sys.executable, "-P", "-c", code], text=True).split() == ["None", "False"]
 
 
 def test_methods_have_the_names_they_are_called_by():
