@@ -23,10 +23,12 @@ OURS = ["--quiet", "--intercept-decay", "1", "--alpha", "1e-6", "--learning-rate
 EPOCHS = {1: ["--eta0", "4"], 5: ["--eta0", "1"]}
 
 
-def write(folder, name, X, y):
+def write(folder, name, X, y, copies=1):
     """svmlight, and the same with Vowpal Wabbit's bar."""
     if not Path(folder, f"{name}.vw").exists():
         fastsgd.dump_svmlight(X, np.where(y, 1, -1), Path(folder, f"{name}.svm"), zero_based=False)
+        rows = Path(folder, f"{name}.svm").read_bytes()
+        Path(folder, f"{name}.svm").write_bytes(rows * copies)
         with open(Path(folder, f"{name}.svm"), "rb") as rows, open(Path(folder, f"{name}.vw"), "wb") as file:
             file.writelines(row.replace(b" ", b" | ", 1) for row in rows)
 
@@ -70,6 +72,7 @@ def main():
     parser.add_argument("--size", choices=sorted(SIZES), default="full")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", help="where the texts are kept between runs (default: a temporary folder)")
+    parser.add_argument("--copies", type=int, default=1, help="of the rows in the text, to make it longer")
     parser.add_argument("--peer", default=f"{sys.executable} -m vowpalwabbit", help="command of Vowpal Wabbit")
     args = parser.parse_args()
     X, y, X_test, y_test = rcv1_like(args.size)
@@ -77,9 +80,9 @@ def main():
     X, y = X[random], y[random]
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or temporary
-        write(folder, "train", X, y)
+        write(folder, "train", X, y, args.copies)
         write(folder, "test", X_test, y_test)
-        print(f"{os.path.getsize(Path(folder, 'train.svm')) / 1e6:.0f} MB of text, {X.shape[0]:,} rows\n")
+        print(f"{os.path.getsize(Path(folder, 'train.svm')) / 1e6:.0f} MB of text, {args.copies * X.shape[0]:,} rows\n")
         print(
             "| passes | fastsgd | Vowpal Wabbit | ratio | test log loss | Vowpal Wabbit's |\n|---|---|---|---|---|---|"
         )

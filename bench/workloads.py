@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from fastsgd import load_svmlight
 
 # rows, columns, mean nonzeros a row
-SIZES = {"full": (180_000, 47_000, 73), "large": (720_000, 47_000, 73), "tiny": (2_000, 3_000, 30)}
+SIZES = {"full": (180_000, 47_000, 73), "tiny": (2_000, 3_000, 30)}
 
 
 def rcv1_like(size: str = "full", dtype: Any = np.float32, seed: int = 0) -> tuple[Any, np.ndarray, Any, np.ndarray]:

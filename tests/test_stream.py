@@ -140,6 +140,104 @@ def test_labels_of_a_first_look(run, write, capsys):
     assert "found the label 1 only; name all labels, with --classes" in capsys.readouterr().err
 
 
+def test_the_readme_s_section_runs_as_written(tmp_path):
+    """Its blocks, one after the other, in a folder that has tests/data."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    section = readme.split("\n## Data larger than memory\n")[1].split("\n## ")[0]
+    blocks = re.findall(r"^```(sh|python)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    assert [kind for kind, _ in blocks] == ["sh", "sh", "python"]
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "data").symlink_to(DATA)
+    for kind, block in blocks:
+        command = [sys.executable, "-P", "-c", block]
+        if kind == "sh":
+            alias = f'fastsgd() {{ "{sys.executable}" -P -m fastsgd "$@"; }}; set -e\n'
+            command = ["bash", "-c", alias + block]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stderr) == (0, ""), block
+        if kind == "sh":
+            accuracies = re.findall(r"accuracy (\S+)", done.stdout)
+            assert accuracies
+            assert min(map(float, accuracies)) > 0.845
+
+
+# --- folders
+
+
+def test_folders_wherever_a_file_is(run, write, tmp_path, capsys):
+    train, test = write("train.svm", rows(300, ["-1", "1"])), write("test.svm", rows(99, ["-1", "1"], seed=1))
+    for path in (train, test):
+        assert main(["convert", str(path), str(path.with_suffix(".rows"))]) == 0
+    assert "train.rows: 300 rows" in capsys.readouterr().out
+    results = []
+    for suffix in (".svm", ".rows"):
+        files = [str(path.with_suffix(suffix)) for path in (train, test)]
+        model, (out, err) = run(files[0], "--no-shuffle", "--test", files[1], "--valid", files[1], "--quiet")
+        for command in ("evaluate", "predict"):
+            assert main([command, files[1], "--model", str(tmp_path / "model.npz")]) == 0
+            more = capsys.readouterr()
+            out, err = out + more.out, err + more.err
+        results.append((model.coef_.tolist(), model.validation_scores_, out, err.replace(suffix, "")))
+    assert results[0] == results[1]
+    fastsgd.save_csr(tmp_path / "bare", load_csr(tmp_path / "train.rows")[0])
+    assert main(["train", str(tmp_path / "bare")]) == 1
+    assert "the folder has no labels" in capsys.readouterr().err
+
+
+def test_a_folder_that_counts_otherwise_than_the_model(run, write, tmp_path, capsys):
+    zero, one = write("zero.svm", rows(99, ["0", "1"], first=0)), write("one.svm", rows(99, ["0", "1"], first=1))
+    for path in (zero, one):
+        assert main(["convert", str(path), str(path.with_suffix(".rows")), "--quiet"]) == 0
+    model, _ = run(zero, "--quiet")
+    X, _ = load_svmlight(one, zero_based=True, n_features=1000)
+    assert main(["predict", str(one.with_suffix(".rows")), "--model", str(tmp_path / "model.npz")]) == 0
+    expected = model.predict(fastsgd.CSR(X.data, X.indices, X.indptr, (99, 1000)).to_scipy()[:, : model.n_features_in_])
+    np.testing.assert_array_equal(list(map(float, capsys.readouterr().out.split())), expected)
+    run(one, "--quiet")
+    assert main(["predict", str(zero.with_suffix(".rows")), "--model", str(tmp_path / "model.npz")]) == 1
+    assert "count from 0" in capsys.readouterr().err
+
+
+def test_info(run, write, tmp_path, capsys):
+    path = write("rows.svm", rows(200, ["1", "2", "7"]))
+    run(path, "--quiet", "--checkpoint", tmp_path / "checkpoint", "--every", 0)
+    assert main(["convert", str(path), str(tmp_path / "rows"), "--quiet"]) == 0
+    printed = {}
+    for name in ("model.npz", "checkpoint", "rows"):
+        assert main(["info", str(tmp_path / name)]) == 0
+        printed[name] = capsys.readouterr().out
+    assert re.search(
+        r"model +SGDClassifier\(.*\nfeatures .*counted from 1\nclasses +3: 1, 2, 7\n", printed["model.npz"]
+    )
+    assert re.search(r"checkpoint +in epoch 20, after 200 rows of it\n", printed["checkpoint"])
+    assert re.search(r"rows +200, with labels\n(.*\n)+checksums +not compared", printed["rows"])
+    data = tmp_path / "rows" / "data.1.npy"
+    content = data.read_bytes()
+    data.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert main(["info", str(tmp_path / "rows"), "--verify"]) == 1
+    assert "data.1.npy: corrupted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--classes", "1,2"], "--classes is for classification with --stream"),
+        (["--cache", "x"], "--cache is for --stream"),
+        (["--stream", "--class-weight", "balanced"], "give weights: -1:0.7,1:2.5"),
+        (["--stream", "--early-stopping"], "give --valid FILE"),
+        (["--resume"], "--resume goes on from the file that --checkpoint names"),
+        (["--stream", "--classes", "1"], "names fewer than two labels"),
+        (["--class-weight", "heavy"], "is neither 'balanced' nor weights of labels"),
+        (["--zero-based", "maybe"], "is not one of yes, no, auto"),
+    ],
+)
+def test_options_that_do_not_go_together(capsys, options, message):
+    with pytest.raises(SystemExit) as caught:
+        main(["train", "rows.svm", *options])
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
 # --- checkpoints
 
 
