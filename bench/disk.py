@@ -14,16 +14,16 @@ import time
 from pathlib import Path
 
 import numpy as np
-from workloads import rcv1_like, shared
+from workloads import SIZES, rcv1_like, shared
 
 import fastsgd
 from fastsgd import _training
 from fastsgd.disk import _Writer
 
 
-def write(folder, gigabytes):
+def write(folder, gigabytes, size):
     """The RCV1-like rows over and over, in bounded memory."""
-    X, y, _, _ = rcv1_like()
+    X, y, _, _ = rcv1_like(size)
     copies = max(1, round(gigabytes * 1e9 / (8 * X.nnz)))
     with _Writer(folder) as writer:
         dtypes = (("data", np.float32), ("indices", np.int32), ("indptr", np.int64), ("y", np.float64))
@@ -85,6 +85,7 @@ def compare_shuffles(data, seeds=10):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gigabytes", type=float, default=4)
+    parser.add_argument("--size", choices=sorted(SIZES), default="full", help="of the rows that are repeated")
     parser.add_argument("--folder", help="where the rows are written (default: a temporary folder)")
     parser.add_argument("--data", help="folder with the data sets")
     parser.add_argument("--fit", help=argparse.SUPPRESS)
@@ -94,7 +95,7 @@ def main():
         return
     with tempfile.TemporaryDirectory(dir=args.folder) as temporary:
         rows = Path(temporary, "rows")
-        write(rows, args.gigabytes)
+        write(rows, args.gigabytes, args.size)
         subprocess.run([sys.executable, __file__, "--fit", rows], check=True)
     data = shared("imdb_bigram", args.data)
     if data is not None:
