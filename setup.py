@@ -20,6 +20,6 @@ setup(
             extra_compile_args=compile_args,
             libraries=libraries,
         )
-        for name in ("checks", "decimal", "losses", "sgd", "svmlight", "svmlight_writer")
+        for name in ("checks", "decimal", "losses", "merge", "sgd", "svmlight", "svmlight_writer")
     ]
 )

@@ -48,7 +48,7 @@ class Checkpoint:
             "totals": {name: getattr(progress.totals, name) for name in _TOTALS},
         }
         arrays: dict[str, Any] = {}
-        for prefix, kept in (("state", state), ("best", progress.best_state)):
+        for prefix, kept in (("state", state), ("best", progress.best_state), ("velocity", progress.velocity)):
             values = {} if kept is None else {name: getattr(kept, name) for name in sgd.STATE_FIELDS}
             arrays |= {f"{prefix}.{name}": value for name, value in values.items() if isinstance(value, np.ndarray)}
             header[prefix] = {name: value for name, value in values.items() if isinstance(value, (bool, int, float))}
@@ -81,6 +81,8 @@ def load_checkpoint(path: PathLike, run: Mapping[str, Any]) -> tuple[Resume, dic
         setattr(progress.totals, name, value)
     if header["best"]:
         progress.best_state = _state(header["best"], arrays, "best")
+    if header.get("velocity"):
+        progress.velocity = _state(header["velocity"], arrays, "velocity")
     state = _state(header["state"], arrays, "state")
     return Resume(state, progress, **header["settings"]), header["more"]
 

@@ -53,7 +53,7 @@ class LinearSGD(Estimator):
 
     # The parameters, as the subclasses' __init__ sets them.
     loss: str
-    n_jobs: int | None = None
+    n_jobs: int | None
     penalty: str | None
     alpha: float
     l1_ratio: float | None
@@ -138,6 +138,7 @@ class LinearSGD(Estimator):
         check.check_number(self, "validation_fraction", 0, 1, open_low=True, open_high=True)
         check.check_number(self, "n_iter_no_change", 1, integer=True)
         check.check_number(self, "batch_size", 1, integer=True)
+        check.check_number(self, "n_jobs", -np.inf, integer=True, none=True)
         if not isinstance(self.average, (bool, np.bool_)):
             check.check_number(self, "average", 1, integer=True)
         if self.intercept_decay != "auto":
@@ -214,6 +215,7 @@ class LinearSGD(Estimator):
             passive=self.learning_rate in ("pa1", "pa2"),
             penalised=bool(self.penalty),
             touched=touched,
+            threads=count_threads(self.n_jobs),
             verbose=self.verbose,
             score=score if rate is None else lambda state: rate(state, fitted.get("classes_")),
             callbacks=tuple(self.callbacks or ()),

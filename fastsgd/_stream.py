@@ -12,7 +12,8 @@ import numpy as np
 
 from . import _blocks
 from ._arrays import CHUNK, Array
-from ._training import BLOCKS, Piece, Stored
+from ._team import Piece
+from ._training import BLOCKS, Stored
 from ._validation import Rows
 from .core import sgd
 from .core.losses import Loss

@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from ._arrays import CHUNK, Array
+from ._team import Crew, Piece, Team, motionless
 from ._threads import for_each
 from ._validation import Rows
 from .core import checks, sgd
@@ -82,7 +83,8 @@ class Plan:
     `score`, if given, rates a state on held-out rows, higher being better, and decides when to stop. `watch` is called
     after every slice, when state and progress are those of one moment, with the rows of the epoch if they are known.
     A callback ends training by returning True. `touched`, if given, are the columns of CSR rows that have few of the
-    features, and more such rows will follow: then what costs as much as all features is put off.
+    features, and more such rows will follow: then what costs as much as all features is put off. `threads` are how many
+    may train side by side.
     """
 
     epochs: int
@@ -92,6 +94,7 @@ class Plan:
     passive: bool = False
     penalised: bool = True
     touched: Array | None = None
+    threads: int = 1
     verbose: int = 0
     score: Callable[[sgd.State], float] | None = None
     callbacks: Sequence[Callable[[Epoch], object]] = ()
@@ -103,7 +106,7 @@ class Progress:
     """Where training stands: with the state and eta0, all that it takes to go on as if it had never stopped.
 
     `position` is the number of rows visited since the last whole epoch, and `totals` are theirs. `converged` means that
-    the criterion to stop is met, or that a callback wants to.
+    the criterion to stop is met, or that a callback wants to. `velocity` is what threads carry on (see `Team`).
     """
 
     position: int = 0
@@ -115,6 +118,7 @@ class Progress:
     stale: int = 0
     clipped: int = 0
     converged: bool = False
+    velocity: sgd.State | None = None
 
     @property
     def epoch(self) -> int:
@@ -141,15 +145,6 @@ class Session:
     watch: Callable[[sgd.State, sgd.Settings, Progress, int | None], None] | None = None
     rate: Callable[[sgd.State, Array | None], float] | None = None
     resume: Resume | None = None
-
-
-class Piece(NamedTuple):
-    """Rows to visit in one go, in the order `order`."""
-
-    rows: Rows
-    targets: Array
-    weights: Array | None
-    order: Array
 
 
 class Source(Protocol):
@@ -318,19 +313,21 @@ def train(loss: Loss, settings: sgd.Settings, state: sgd.State, source: Source, 
         If a score or a weight is not finite any more; the state is of no use then.
     """
     average_scale = state.average_scale
-    while progress.epoch < plan.epochs and not progress.converged:
-        started, before = time.perf_counter(), progress.position
-        _visit(loss, settings, state, source, plan, progress)
-        totals = progress.totals
-        objective = (totals.loss + (0.0 if plan.passive else totals.penalty)) / totals.weight
-        if math.isnan(objective):
-            raise _divergence("the objective is not a number", progress.epoch)
-        seconds, visited = time.perf_counter() - started, progress.position - before
-        score = plan.score(settled(state)) if plan.score else None
-        _close_epoch(settings, state, plan, progress, objective, score)
-        if plan.verbose or plan.callbacks:
-            record = Epoch(progress.epoch, objective, seconds, score, [state])
-            progress.converged |= _tell(plan, record, visited)
+    with Crew() as crew:
+        team = Team(crew, plan.threads) if plan.threads > 1 else None
+        while progress.epoch < plan.epochs and not progress.converged:
+            started, before = time.perf_counter(), progress.position
+            _visit(loss, settings, state, source, plan, progress, team)
+            totals = progress.totals
+            objective = (totals.loss + (0.0 if plan.passive else totals.penalty)) / totals.weight
+            if math.isnan(objective):
+                raise _divergence("the objective is not a number", progress.epoch)
+            seconds, visited = time.perf_counter() - started, progress.position - before
+            score = plan.score(settled(state)) if plan.score else None
+            _close_epoch(settings, state, plan, progress, objective, score)
+            if plan.verbose or plan.callbacks:
+                record = Epoch(progress.epoch, objective, seconds, score, [state])
+                progress.converged |= _tell(plan, record, visited)
     if plan.touched is None or state.received is not None:
         finish(state, progress)
     if state.received is not None or not plan.penalised:
@@ -341,35 +338,51 @@ def train(loss: Loss, settings: sgd.Settings, state: sgd.State, source: Source, 
 
 
 def _visit(
-    loss: Loss, settings: sgd.Settings, state: sgd.State, source: Source, plan: Plan, progress: Progress
-) -> None:
-    """The rest of an epoch, slice by slice."""
+    loss: Loss, settings: sgd.Settings, state: sgd.State, source: Source, plan: Plan, progress: Progress,
+    team: Team | None,
+) -> None:  # fmt: skip
+    """The rest of an epoch, slice by slice, or round by round where threads share the work."""
     done, known, per_slice = 0, None, 1
     if plan.penalised and not progress.position and needs_measure(state, source.rows_per_epoch):
         sgd.measure(state, state.weights)
-    for rows, targets, weights, order in source.epoch(progress.epoch):
+    for piece in source.epoch(progress.epoch):
+        rows, visits = piece.rows, piece.order.size
         if rows is not known:
-            check_state(state, rows, targets)
+            check_state(state, rows, piece.targets)
             lay_out(state, rows.sparse)
             per_slice, known = slice_length(rows, state.bias.size, settings.batch_size), rows
-        for first in range(max(0, progress.position - done), order.size, per_slice):
-            part = order[first : first + per_slice]
-            # A long batch is interrupted in its midst: then the step has not been made.
-            before = copy.deepcopy(state) if 1 < part.size <= settings.batch_size else None
-            try:
-                sgd.train(
-                    loss, settings, state, rows.data, rows.indices, rows.indptr, targets, weights, part, progress.totals
-                )
-            except BaseException:
-                if before is not None:
-                    restore(state, before)
-                raise
-            progress.position += part.size
+        ends = None if team is None else team.divide(rows, visits, state, settings.batch_size)
+        for end in ends or range(per_slice, visits + per_slice, per_slice):
+            first = progress.position - done
+            if end <= first:
+                continue
+            part = piece._replace(order=piece.order[first:end])
+            if team is not None and ends:
+                if progress.velocity is None or progress.velocity.weights.size != state.weights.size:
+                    progress.velocity = motionless(state)
+                lay_out(progress.velocity, state.feature_major)
+                team.train(loss, settings, state, part, progress.totals, progress.velocity)
+            else:
+                progress.velocity = None
+                _learn(loss, settings, state, part, progress.totals)
+            progress.position += part.order.size
             if progress.totals.bad_row >= 0:
                 raise _divergence(f"the score of row {progress.totals.bad_row} is not finite", progress.epoch)
             if plan.watch:
                 plan.watch(state, settings, progress, source.rows_per_epoch)
-        done += order.size
+        done += visits
+
+
+def _learn(loss: Loss, settings: sgd.Settings, state: sgd.State, piece: Piece, totals: sgd.Totals) -> None:
+    """The pass over a slice. A long batch is interrupted in its midst: then the step has not been made."""
+    rows, targets, weights, order = piece
+    before = copy.deepcopy(state) if 1 < order.size <= settings.batch_size else None
+    try:
+        sgd.train(loss, settings, state, rows.data, rows.indices, rows.indptr, targets, weights, order, totals)
+    except BaseException:
+        if before is not None:
+            restore(state, before)
+        raise
 
 
 def _close_epoch(

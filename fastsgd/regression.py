@@ -28,7 +28,7 @@ class SGDRegressor(LinearSGD):
         Exponent of 'invscaling'.
     penalty, alpha, l1_ratio, fit_intercept, max_iter, tol, shuffle, verbose, epsilon, random_state, eta0, \
 early_stopping, validation_fraction, n_iter_no_change, warm_start, average, batch_size, intercept_decay, scoring, \
-callbacks
+callbacks, n_jobs
         As for `SGDClassifier`; early stopping goes by R^2.
 
     Attributes
@@ -81,6 +81,7 @@ callbacks
         intercept_decay: float | str = "auto",
         scoring: Any = None,
         callbacks: Any = None,
+        n_jobs: int | None = None,
     ) -> None:
         self._keep(locals())
 

@@ -44,6 +44,8 @@ class State:
     sum_abs: float
     def __init__(self, weights: _Array, bias: _Array, feature_major: bool) -> None: ...
 
+def swap(a: State, b: State) -> None: ...
+
 class Totals:
     loss: float
     penalty: float

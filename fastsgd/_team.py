@@ -1,0 +1,217 @@
+"""One model trained by several threads: copies of its state, each on rows of its own, merged many times an epoch."""
+
+from __future__ import annotations
+
+import copy
+import queue
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from ._arrays import Array
+from ._validation import Rows
+from .core import sgd
+from .core.losses import Loss
+from .core.merge import LARGEST_CREW, merge
+
+# Multiply-adds, eight times as many on dense rows: what a thread does between two merges at least (also so many for
+# each weight, which a merge reads and writes several times) and at most, for Ctrl-C waits for it.
+SHORTEST_SHARE = 400_000
+SHARE_PER_WEIGHT = 2
+LONGEST_SHARE = 10_000_000
+MOST_ROUNDS = 128  # in a piece of data; more gain nothing
+FEWEST_ROUNDS = 4  # fewer leave the copies too far apart: then there are fewer threads
+WORTH_SPLITTING = 200_000  # weights from which on threads merge together: waking one takes as long as merging these
+
+
+Done = queue.SimpleQueue["BaseException | None"]
+Job = tuple[Callable[[int], object], int, Done]
+
+
+class Crew:
+    """Threads that do the same work at the same time, again and again; the caller's is one of them."""
+
+    def __init__(self) -> None:
+        self._helpers: list[tuple[threading.Thread, queue.SimpleQueue[Job | None]]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        interrupted = None
+        while alive := [helper for helper in self._helpers if helper[0].is_alive()]:
+            try:
+                for _, jobs in alive:
+                    jobs.put(None)
+                for thread, _ in alive:
+                    thread.join()
+            except BaseException as late:
+                interrupted = late
+        if interrupted is not None:
+            raise interrupted
+
+    def do(self, work: Callable[[int], object], size: int) -> None:
+        """work(0), ..., work(size - 1) side by side. An error in one is raised when all have ended."""
+        while len(self._helpers) < size - 1:
+            jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+            thread = threading.Thread(target=_serve, args=(jobs,), daemon=True)
+            self._helpers.append((thread, jobs))
+            thread.start()
+        done: Done = queue.SimpleQueue()
+        try:
+            for i in range(1, size):
+                self._helpers[i - 1][1].put((work, i, done))
+            work(0)
+            errors = [error for _ in range(1, size) if (error := done.get()) is not None]
+        except BaseException:
+            self._wait_until_idle()
+            raise
+        if errors:
+            raise errors[0]
+
+    def _wait_until_idle(self) -> None:
+        """Whatever of the last work was handed out: a job put behind it tells when it is done. For each Ctrl-C anew."""
+        while True:
+            idle: Done = queue.SimpleQueue()
+            try:
+                alive = [jobs for thread, jobs in self._helpers if thread.is_alive()]
+                for jobs in alive:
+                    jobs.put((int, 0, idle))
+                for _ in alive:
+                    idle.get()
+                return
+            except BaseException:  # the first one is raised
+                continue
+
+
+def _serve(jobs: queue.SimpleQueue[Job | None]) -> None:
+    while (job := jobs.get()) is not None:
+        work, i, done = job
+        error = None
+        try:
+            work(i)
+        except BaseException as caught:
+            error = caught
+        del work, job  # they hold the data
+        done.put(error)
+
+
+class Piece(NamedTuple):
+    """Rows to visit in one go, in the order `order`."""
+
+    rows: Rows
+    targets: Array
+    weights: Array | None
+    order: Array
+
+
+class Team:
+    """Trains a state by a crew, round after round. The state changes only when a round is complete, all at once."""
+
+    def __init__(self, crew: Crew, threads: int) -> None:
+        self._crew, self._most, self._threads = crew, min(threads, LARGEST_CREW), 1
+        self._copies, self._ours = list[sgd.State](), False
+
+    def divide(self, rows: Rows, visits: int, state: sgd.State, batch_size: int) -> list[int]:
+        """Where each round of so many visits to rows ends; none if the work is too little to share.
+
+        Given the numbers it is always the same, whatever the machine does: another division makes another model.
+        """
+        batches = -(-visits // batch_size)
+        work = rows.nnz / rows.shape[0] * state.bias.size * visits / (1 if rows.sparse else 8)
+        share = max(SHORTEST_SHARE, SHARE_PER_WEIGHT * state.weights.size)
+        threads = min(self._most, batches // FEWEST_ROUNDS, int(work / (FEWEST_ROUNDS * share)))
+        if threads < 2:
+            return []
+        rounds = max(min(MOST_ROUNDS, int(work / (threads * share))), int(work / (threads * LONGEST_SHARE)))
+        rounds, self._threads = min(rounds, batches // threads), threads
+        return [min(visits, (i + 1) * batches // rounds * batch_size) for i in range(rounds)]
+
+    def train(
+        self, loss: Loss, settings: sgd.Settings, state: sgd.State, piece: Piece, totals: sgd.Totals,
+        velocity: sgd.State,
+    ) -> None:  # fmt: skip
+        """As sgd.train, each thread taking a share of the batches, at the steps' numbers that they have in the order.
+
+        `velocity` has what weights and bias carry on.
+        """
+        (rows, targets, weights, order), threads = piece, self._threads
+        batch = settings.batch_size
+        batches = -(-order.size // batch)
+        starts = [i * batches // threads for i in range(threads + 1)]
+        parts = [sgd.Totals() for _ in range(threads)]
+        if self._copies and self._copies[0].weights.size != state.weights.size:  # features have turned up
+            self._copies.clear()
+        while len(self._copies) < threads:
+            self._copies.append(copy.deepcopy(state))
+        copies = self._copies[:threads]
+
+        def learn(i: int) -> None:
+            overwrite(copies[i], state)
+            copies[i].t = state.t + starts[i]
+            share = order[starts[i] * batch : starts[i + 1] * batch]
+            sgd.train(
+                loss, settings, copies[i], rows.data, rows.indices, rows.indptr, targets, weights, share, parts[i]
+            )
+
+        self._crew.do(learn, threads)
+        for part in parts:
+            for name in ("loss", "penalty", "weight", "clipped"):
+                setattr(totals, name, getattr(totals, name) + getattr(part, name))
+            totals.bad_row = max(totals.bad_row, part.bad_row)
+        if totals.bad_row < 0:
+            self._merge(state, copies, velocity)
+
+    def _merge(self, state: sgd.State, copies: list[sgd.State], velocity: sgd.State) -> None:
+        count, size = len(copies), state.weights.size
+        norms = [(0.0, 0.0)] * count
+
+        def combine(i: int) -> None:
+            first, last = i * size // splits, (i + 1) * size // splits
+            norms[i] = merge(state, state.weights, velocity.weights, copies, due, first, last)
+
+        due = sum(c.penalty_total for c in copies) - (count - 1) * state.penalty_total
+        splits = count if size >= WORTH_SPLITTING else 1
+        self._crew.do(combine, splits)
+        new = copies[0]
+        combine_biases(state, copies, velocity)
+        new.t, new.scale, new.average_scale, new.penalty_total = copies[-1].t, 1.0, 0.0, due
+        new.sum_squares, new.sum_abs = (sum(column) for column in zip(*norms, strict=True))
+        sgd.swap(state, new)
+        if not self._ours:  # the arrays it had before may be in the caller's hands
+            self._copies[0], self._ours = copy.deepcopy(state), True
+
+
+def motionless(state: sgd.State) -> sgd.State:
+    """The velocity of a state that has not moved yet."""
+    return sgd.State(np.zeros_like(state.weights), np.zeros_like(state.bias), state.feature_major)
+
+
+def combine_biases(state: sgd.State, copies: list[sgd.State], velocity: sgd.State) -> None:
+    """What `merge` does, of the intercepts and their running average, into the first copy."""
+    count, new = len(copies), copies[0]
+    bias = np.mean([c.bias for c in copies], axis=0) + (1 - 1 / count) * velocity.bias
+    velocity.bias = bias - state.bias
+    averaged = sum(c.averaged for c in copies) - (count - 1) * state.averaged
+    if state.average_bias is not None and averaged:
+        total = (1 - count) * state.averaged * state.average_bias
+        for c in copies:
+            if c.average_bias is not None:
+                total += c.averaged * c.average_bias
+        new.average_bias = total / averaged
+    new.bias, new.averaged = bias, averaged
+
+
+def overwrite(state: sgd.State, other: sgd.State) -> None:
+    """Make the state, of arrays like the other's, equal to it, in its own memory."""
+    for name in sgd.STATE_FIELDS:
+        value = getattr(other, name)
+        if isinstance(value, np.ndarray):
+            np.copyto(getattr(state, name), value)
+        else:
+            setattr(state, name, value)

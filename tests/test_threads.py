@@ -1,0 +1,341 @@
+"""One model trained by several threads: equal to a plain description, the same bits every time, leaving nothing."""
+
+import copy
+import itertools
+import os
+import pickle
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from common import JOINT, LAYOUTS, PRECISION, as_targets, assert_same_model, estimator, lay_out, make_data
+from reference import LOSSES, Reference
+from small_data import ALL, Y3, T, X, Y, classifier, make, regressor, same, target
+
+import fastsgd
+from fastsgd import SGDClassifier, _team, _training
+
+ROUNDS = 4
+
+
+@pytest.fixture(autouse=True)
+def small_shares(monkeypatch):
+    """Little data is shared out as much data is."""
+    for name, value in {"SHORTEST_SHARE": 1, "SHARE_PER_WEIGHT": 0, "FEWEST_ROUNDS": 1, "MOST_ROUNDS": ROUNDS}.items():
+        monkeypatch.setattr(_team, name, value)
+    monkeypatch.setattr(_team, "WORTH_SPLITTING", 1)
+    yield
+    assert threading.active_count() == 1
+
+
+# --- the scheme
+
+
+def train_together(loss, X, y, threads, s, *, max_iter, **parameters):
+    """The reference, its copies on shares of the rows, merged `ROUNDS` times an epoch."""
+    targets = as_targets(y, loss)
+    s = np.ones(len(X)) if s is None else s
+    X, targets, s = X[s > 0], targets[s > 0], s[s > 0]
+    model = Reference(loss, targets.shape[1], X.shape[1], intercept_decay=1.0, **parameters)
+    batches = [slice(i, i + model.batch_size) for i in range(0, len(X), model.batch_size)]
+    velocity = np.zeros_like(model.W), np.zeros_like(model.b)
+    for _ in range(max_iter):
+        total, ends = 0, [i * len(batches) // ROUNDS for i in range(ROUNDS + 1)]
+        for first, end in itertools.pairwise(ends):
+            copies, n = [], end - first
+            for i in range(threads):
+                copies.append(copy.deepcopy(model))
+                copies[i].t += i * n // threads
+                for rows in batches[first + i * n // threads : first + (i + 1) * n // threads]:
+                    total += copies[i].step(X[rows], targets[rows], s[rows])
+            velocity = merge(model, copies, *velocity)
+        model.loss_curve.append(total / s.sum())
+    model.truncate(np.full(X.shape[1], True))
+    return model
+
+
+def merge(model, copies, V, v):
+    """The mean of the copies, carried on by a share of the last change; what accounts gained adds up; l1 is paid."""
+    share, mean = 1 - 1 / len(copies), np.mean([c.W for c in copies], axis=0)
+    W, b = mean + share * V, np.mean([c.b for c in copies], axis=0) + share * v
+    if model.rho and model.strength:  # not past 0
+        W = np.where(np.sign(W) == np.sign(mean), W, 0)
+    V, v = W - model.W, b - model.b
+    for name in ("u", "q", "W_sum", "b_sum", "averaged"):
+        before = getattr(model, name)
+        setattr(model, name, before + sum(getattr(c, name) - before for c in copies))
+    model.W, model.b, model.t = W, b, copies[-1].t
+    model.q = np.clip(model.q, -model.u, model.u)  # no more than was due
+    model.truncate(np.full(W.shape[1], True))
+    return V, v
+
+
+CASES = [
+    {},
+    {"penalty": "l2", "alpha": 0.01, "learning_rate": "optimal"},
+    {"penalty": "l1", "alpha": 0.01},
+    {"penalty": "elasticnet", "alpha": 0.01, "learning_rate": "invscaling", "eta0": 0.5},
+    {"average": 1, "penalty": "l2", "alpha": 0.01},
+    {"average": 30, "penalty": "l1", "alpha": 0.005},
+    {"batch_size": 4, "penalty": "l2", "alpha": 0.01},
+    {"batch_size": 3, "average": 5, "penalty": "elasticnet", "alpha": 0.01},
+    {"learning_rate": "pa1", "eta0": 0.5},
+    {"fit_intercept": False},
+]
+
+
+@pytest.mark.parametrize("parameters", CASES, ids=str)
+@pytest.mark.parametrize("threads", [2, 3])
+def test_equals_the_plain_description(parameters, threads):
+    for loss, K in (("log_loss", 2), ("log_loss", 3), ("softmax", 4), ("squared_error", 1)):
+        X, classes, real = make_data(n=90, K=K)
+        y = real if loss == "squared_error" else classes
+        s = None if K == 3 else np.arange(len(X)) % 5 / 2.0  # a fifth of the rows has weight 0
+        parameters = {"learning_rate": "constant", "eta0": 0.1, **parameters}
+        expected = train_together(loss, X, y, threads, s, max_iter=3, **parameters)
+        for layout, dtype in itertools.product(LAYOUTS, PRECISION):
+            model = estimator(loss, y, **parameters, n_jobs=threads)
+            model.fit(lay_out(X, layout, dtype), y, sample_weight=s)
+            assert_same_model(model, expected, PRECISION[dtype], f"{loss} K={K} {layout} {np.dtype(dtype)}")
+
+
+def test_partial_fit_equals_the_plain_description():
+    X, y, _ = make_data(n=60)
+    expected = train_together("log_loss", X, y, 2, None, max_iter=1, eta0=0.1)
+    model = estimator("log_loss", y, n_jobs=2).partial_fit(X, y, classes=[0, 1])
+    assert_same_model(model, expected, 1e-10)
+    assert model.partial_fit(X, y).t_ == 121
+
+
+def test_how_work_is_divided(monkeypatch):
+    monkeypatch.undo()  # the real sizes
+
+    def rows(n, d, nnz, sparse):
+        return type("Rows", (), {"shape": (n, d), "nnz": nnz, "sparse": sparse})
+
+    def divide(rows, K, threads, batch=1):
+        state = _training.new_state(K, rows.shape[1], "f4", False)
+        return len(_team.Team(None, threads).divide(rows, rows.shape[0], state, batch))
+
+    large = rows(180_000, 47_000, 13_000_000, True)
+    assert divide(large, 1, 2) == 16
+    assert divide(large, 1, 2, batch=100_000) == divide(large, 1, 2, batch=10**6) == 0
+    assert divide(rows(60_000, 784, 60_000 * 784, False), 10, 2) == 73
+    assert divide(rows(10**8, 100, 10**11, True), 1, 2) == 5000
+    for little in (rows(10_000, 100, 10**6, True), rows(25_000, 1_500_000, 6 * 10**6, True), rows(3, 3, 9, False)):
+        assert divide(little, 1, 64) == 0
+    team = _team.Team(None, 1000)
+    state = _training.new_state(1, 100, "f4", False)
+    assert len(team.divide(rows(10**8, 100, 10**10, True), 10**8, state, 1)) >= 64
+    assert team._threads == _team.LARGEST_CREW
+
+
+# --- it learns
+
+
+@pytest.mark.parametrize(("penalty", "n_jobs"), [("l2", 2), ("l2", 4), ("l1", 2)])
+def test_objective_is_within_one_percent(n_jobs, penalty, monkeypatch):
+    monkeypatch.setattr(_team, "MOST_ROUNDS", 32)
+    A, y = fastsgd.load_svmlight(os.path.join(os.path.dirname(__file__), "data", "a9a.gz"), dtype=np.float32)
+    objectives, options = [], {"penalty": penalty, "max_iter": 5, "tol": None, "random_state": 0, "average": len(y)}
+    for jobs in (1, n_jobs):
+        model = SGDClassifier("log_loss", n_jobs=jobs, **options).fit(A, y)
+        loss = np.logaddexp(0, -y * model.decision_function(A)).mean()
+        W = model.coef_.astype(float)
+        objectives.append(loss + 1e-4 * ((W**2).sum() / 2 if penalty == "l2" else np.abs(W).sum()))
+    assert objectives[1] < 1.01 * objectives[0]
+
+
+@pytest.mark.parametrize("penalty", [None, "l2", "l1", "elasticnet"])
+@pytest.mark.parametrize("average", [False, True])
+def test_every_loss_learns(penalty, average):
+    A, y, real = make_data(n=300, d=10, K=3)
+    for loss in LOSSES:
+        regression = loss not in JOINT and loss in fastsgd.regression.REAL_LOSSES
+        kind, goal = (fastsgd.SGDRegressor, real) if regression else (SGDClassifier, y)
+        options = {"penalty": penalty, "average": average, "learning_rate": "constant", "eta0": 0.1, "max_iter": 10}
+        one, many = (
+            kind(loss, tol=None, random_state=0, n_jobs=n, **options).fit(sp.csr_array(A), goal).score(A, goal)
+            for n in (1, 3)
+        )
+        assert many > one - 0.05, loss
+
+
+# --- the same bits, whatever else goes on
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_bits_do_not_depend_on_the_load(kind):
+    stop = threading.Event()
+
+    def burn():
+        while not stop.is_set():
+            np.linalg.norm(np.ones(1000))
+
+    options = {"n_jobs": 3, "penalty": "elasticnet", "shuffle": True}
+    quiet = make(kind, **options).fit(X, target(kind))
+    burner = threading.Thread(target=burn)
+    burner.start()
+    try:
+        for _ in range(3):
+            same(make(kind, **options).fit(X, target(kind)), quiet)
+    finally:
+        stop.set()
+        burner.join()
+    assert not np.array_equal(make(kind, penalty="elasticnet").fit(X, target(kind)).coef_, quiet.coef_)
+
+
+def test_a_run_goes_on_from_any_round():
+    """As the command line does: from a state and progress, to the same bits."""
+    points = []
+
+    def watch(state, settings, progress, rows):
+        points.append(copy.deepcopy((state, progress)))
+
+    rows = fastsgd._validation.check_rows(X)
+    loss, plan = fastsgd.losses.LOSSES["softmax"], _training.Plan(3, None, 5, threads=2, watch=watch)
+    settings = classifier(penalty="l1")._settings(rows)
+
+    def train(state, progress):
+        source = _training.Stored(
+            rows, Y3.astype(float).reshape(-1, 1), None, np.arange(len(X), dtype=np.uint32), True, 7
+        )
+        _training.train(loss, settings, state, source, plan, progress)
+        return state
+
+    state = _training.new_state(3, X.shape[1], np.dtype(float), False)
+    state.received = np.zeros_like(state.weights)
+    whole = train(state, _training.Progress())
+    assert len(points) == 3 * ROUNDS
+    for at in (0, 5, 11):
+        again = train(*copy.deepcopy(points[at]))
+        np.testing.assert_array_equal(again.weights, whole.weights)
+        assert (again.t, again.penalty_total) == (whole.t, whole.penalty_total)
+
+
+# --- as with one thread
+
+
+@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("n_jobs", [1000, -1])
+def test_more_threads_than_rows(kind, n_jobs):
+    model = make(kind, n_jobs=n_jobs).fit(X[:7], target(kind)[:7])
+    assert np.isfinite(model.coef_).all()
+    assert model.t_ == 36
+    alone = make(kind, n_jobs=1).fit(X[:7], target(kind)[:7])
+    full = make(kind, n_jobs=2, batch_size=1000).fit(X[:7], target(kind)[:7])  # one batch cannot be shared
+    assert np.array_equal(full.coef_, make(kind, batch_size=1000).fit(X[:7], target(kind)[:7]).coef_)
+    assert alone.t_ == model.t_
+
+
+@pytest.mark.parametrize("n_jobs", [2, 3])
+def test_rows_of_weight_zero_change_nothing(n_jobs):
+    weights = np.tile([0.0, 1, 2], len(X) // 3)
+    kept = weights > 0
+    some = classifier(n_jobs=n_jobs).fit(X, Y, sample_weight=weights)
+    same(some, classifier(n_jobs=n_jobs).fit(X[kept], Y[kept], sample_weight=weights[kept]))
+    with pytest.raises(ValueError, match="weight"):
+        classifier(n_jobs=n_jobs).fit(X, Y, sample_weight=np.zeros(len(X)))
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_life_of_a_model(kind, tmp_path):
+    y, calls = target(kind), []
+    model = make(kind, n_jobs=2, warm_start=True, tol=1e-3, early_stopping=True, max_iter=30, callbacks=[calls.append])
+    model.fit(X, y).fit(X, y)
+    assert len(model.loss_curve_) == len(model.validation_scores_) == model.n_iter_ <= 30
+    assert len(calls) >= model.n_iter_
+    model = make(kind, n_jobs=2, penalty="l1").fit(X, y)
+    model.save(tmp_path / "model.npz")
+    others = [pickle.loads(pickle.dumps(model)), fastsgd.load(tmp_path / "model.npz"), copy.deepcopy(model)]
+    model.partial_fit(X, y)
+    for other in others:
+        assert other.n_jobs == 2
+        same(other.partial_fit(X, y), model)
+    layout = sp.csr_array(X)
+    same(model.partial_fit(layout, y), others[0].partial_fit(layout, y))
+
+
+def test_coefficients_in_the_callers_hands_stay():
+    model = classifier(n_jobs=2).fit(X, Y)
+    coef, were = model.coef_, model.coef_.copy()
+    model.partial_fit(X, Y)
+    np.testing.assert_array_equal(coef, were)
+    assert not np.array_equal(model.coef_, were)
+
+
+def test_divergence_is_reported():
+    with pytest.raises(ValueError, match="under-/overflow"):
+        regressor(n_jobs=2, learning_rate="constant", eta0=1e30).fit((X * 1e30).astype(np.float32), T)
+
+
+# --- nothing is left behind
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_an_error_leaves_a_model_and_no_thread(error):
+    def fail(epoch):
+        if epoch.epoch == 2:
+            raise error
+
+    model = classifier(n_jobs=3, callbacks=[fail])
+    with pytest.raises(error):
+        model.fit(X, Y)
+    same(model.set_params(callbacks=None), classifier(n_jobs=3, max_iter=2).fit(X, Y).set_params(max_iter=5))
+
+
+def test_an_error_in_a_thread_is_raised_when_all_have_ended():
+    ended = []
+
+    def work(i):
+        if i == 1:
+            raise MemoryError
+        time.sleep(0.05)
+        ended.append(i)
+
+    with _team.Crew() as crew:
+        with pytest.raises(MemoryError):
+            crew.do(work, 3)
+        assert sorted(ended) == [0, 2]
+        crew.do(ended.append, 4)
+    assert sorted(ended) == [0, 0, 1, 2, 2, 3]
+
+
+def test_ctrl_c(monkeypatch):
+    monkeypatch.setattr(_team, "MOST_ROUNDS", 64)
+    A = np.random.default_rng(0).standard_normal((20_000, 50))
+    y = (A[:, 0] > 0).astype(int)
+    old = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        for delay in (0.05, 0.051, 0.0523):
+            model = classifier(n_jobs=2, penalty="l1", average=True, max_iter=10**6)
+            signal.setitimer(signal.ITIMER_REAL, delay)
+            started = time.perf_counter()
+            with pytest.raises(KeyboardInterrupt):
+                model.fit(A, y)
+            assert time.perf_counter() - started < 2
+            assert model.score(A, y) > 0.9
+            state = model._state
+            assert state.scale == 1
+            assert state.t == model.t_ > 1
+            model.partial_fit(A, y)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_fork_after_fit():
+    model = classifier(n_jobs=2).fit(X, Y)
+    child = os.fork()
+    if child == 0:
+        try:
+            same(classifier(n_jobs=2).fit(X, Y), model)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
