@@ -11,7 +11,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from . import losses, plot
-from ._linear import load
+from ._archive import load
 from ._onnx import to_onnx
 from ._sklearn import ConvergenceWarning, NotFittedError
 from ._training import Epoch

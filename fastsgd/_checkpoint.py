@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
+from ._archive import pack, unpack
 from ._training import Progress, Resume
 from .core import sgd
 from .io import PathLike, load_archive, save_archive
@@ -49,9 +48,8 @@ class Checkpoint:
         }
         arrays: dict[str, Any] = {}
         for prefix, kept in (("state", state), ("best", progress.best_state), ("velocity", progress.velocity)):
-            values = {} if kept is None else {name: getattr(kept, name) for name in sgd.STATE_FIELDS}
-            arrays |= {f"{prefix}.{name}": value for name, value in values.items() if isinstance(value, np.ndarray)}
-            header[prefix] = {name: value for name, value in values.items() if isinstance(value, (bool, int, float))}
+            header[prefix], parts = ({}, {}) if kept is None else pack(kept, prefix)
+            arrays |= parts
         save_archive(self.path, header, arrays)
         self._last = time.monotonic()  # what writing takes does not count: slow disks are not written to all the time
 
@@ -80,15 +78,8 @@ def load_checkpoint(path: PathLike, run: Mapping[str, Any]) -> tuple[Resume, dic
     for name, value in header["totals"].items():
         setattr(progress.totals, name, value)
     if header["best"]:
-        progress.best_state = _state(header["best"], arrays, "best")
+        progress.best_state = unpack(header["best"], arrays, "best")
     if header.get("velocity"):
-        progress.velocity = _state(header["velocity"], arrays, "velocity")
-    state = _state(header["state"], arrays, "state")
+        progress.velocity = unpack(header["velocity"], arrays, "velocity")
+    state = unpack(header["state"], arrays, "state")
     return Resume(state, progress, **header["settings"]), header["more"]
-
-
-def _state(values: Mapping[str, Any], arrays: Mapping[str, Any], prefix: str) -> sgd.State:
-    state = sgd.State(arrays[f"{prefix}.weights"], arrays[f"{prefix}.bias"], True)
-    for name in sgd.STATE_FIELDS:
-        setattr(state, name, values.get(name, arrays.get(f"{prefix}.{name}")))
-    return state

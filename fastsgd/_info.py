@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ._archive import from_archive
 from ._checkpoint import KIND
-from ._linear import from_archive
 from .disk import open_csr
 from .io import load_archive
 

@@ -1,19 +1,18 @@
-"""What the linear estimators share: their parameters' checks, the life of their state, scores and files."""
+"""What the linear estimators share: the life of their state, and scores."""
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Mapping
-from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from . import _validation as check
+from ._archive import Archived
 from ._arrays import Array
 from ._holdout import Rating, rate_by, rate_loss, rate_scores, split
 from ._labels import Task
-from ._sklearn import ConvergenceWarning, Estimator, NotFittedError, known_as, warn
+from ._parameters import Parameters, seed
+from ._sklearn import ConvergenceWarning, NotFittedError, known_as, warn
 from ._threads import count_threads
 from ._training import (
     BLOCKS,
@@ -34,48 +33,15 @@ from ._training import (
 from ._validation import Rows
 from .core import sgd
 from .core.losses import Loss
-from .io import PathLike, load_archive, save_archive
-
-SCHEDULES = tuple(sgd.SCHEDULES)
-# What a model file keeps beside state and classes.
-KEPT = ("n_iter_", "n_features_in_", "loss_curve_", "validation_scores_", "multilabel_")
 
 
-class LinearSGD(Estimator):
+class LinearSGD(Parameters, Archived):
     """K linear scores W x + b and the state their training carries on.
 
     Fitted, it has `coef_`, `intercept_`, `n_iter_`, `t_`, `loss_curve_` and `n_features_in_`. `_state` is the truth
     and `coef_` a view of it, unless the caller has put something else in its place: then that is what counts. After
     `partial_fit` they are made when somebody asks for them, since that costs as much as there are weights.
     """
-
-    __slots__ = ("_checked",)  # not in __dict__: no part of the model
-
-    # The parameters, as the subclasses' __init__ sets them.
-    loss: str
-    n_jobs: int | None
-    penalty: str | None
-    alpha: float
-    l1_ratio: float | None
-    fit_intercept: bool
-    max_iter: int
-    tol: float | None
-    shuffle: bool | str
-    verbose: int
-    epsilon: float
-    random_state: Any
-    learning_rate: str
-    eta0: float
-    power_t: float
-    early_stopping: bool
-    validation_fraction: float
-    n_iter_no_change: int
-    warm_start: bool
-    average: bool | int
-    batch_size: int
-    intercept_decay: float | str
-    scoring: Any
-    callbacks: Any
 
     coef_: Array
     intercept_: Array
@@ -84,16 +50,9 @@ class LinearSGD(Estimator):
     loss_curve_: list[float]
     validation_scores_: list[float]
     n_features_in_: int
-    _state: sgd.State
     feature_names_in_: Array
     _session: Session | None = None
     _published: tuple[Array, Array, Array | None, Array]
-
-    def _keep(self, arguments: Mapping[str, Any]) -> None:
-        """Keep the arguments of __init__, its locals(), under their names and unchanged."""
-        for name, value in arguments.items():
-            if name not in ("self", "__class__"):
-                setattr(self, name, value)
 
     if not TYPE_CHECKING:
 
@@ -102,72 +61,6 @@ class LinearSGD(Estimator):
                 self._publish()
                 return vars(self)[name]
             return super().__getattribute__(name)  # raises what it raised
-
-    def _check_parameters(self) -> None:
-        """Check each parameter, unless all are the very objects that passed last time, and none may have changed."""
-        kind: Any = type(self)
-        present = _reader(kind)(self)
-        checked: tuple[Any, ...] = getattr(self, "_checked", ())
-        if len(checked) == len(present) and all(map(operator.is_, checked, present)) and not self.callbacks:
-            return
-        self._check_each_parameter()
-        self._checked = present
-
-    def _check_each_parameter(self) -> None:
-        check.check_choice(self, "penalty", ("l2", "l1", "elasticnet", None))
-        check.check_choice(self, "learning_rate", SCHEDULES)
-        for name in ("fit_intercept", "early_stopping", "warm_start"):
-            check.check_flag(self, name)
-        if not (isinstance(self.shuffle, str) and self.shuffle == BLOCKS):
-            check.check_flag(self, "shuffle", f"True, False or {BLOCKS!r}")
-        check.check_number(self, "alpha", 0)
-        check.check_number(self, "l1_ratio", 0, 1, none=True)
-        if self.penalty == "elasticnet" and self.l1_ratio is None:
-            raise ValueError("l1_ratio must be set when penalty is 'elasticnet': a float in the range [0, 1]")
-        check.check_number(self, "max_iter", 1, integer=True)
-        check.check_number(self, "tol", 0, none=True)
-        if not isinstance(self.verbose, (bool, np.bool_)):
-            check.check_number(self, "verbose", 0)
-        if not isinstance(self.random_state, (np.random.Generator, np.random.RandomState)):
-            check.check_number(self, "random_state", 0, 2**32 - 1, integer=True, none=True)
-        check.check_number(self, "epsilon", 0)
-        check.check_number(self, "eta0", 0, open_low=True)
-        check.check_number(self, "power_t", -np.inf, open_low=True)
-        if self.power_t < 0:
-            warn("Negative values for `power_t` make steps grow; as in scikit-learn they are deprecated", FutureWarning)
-        check.check_number(self, "validation_fraction", 0, 1, open_low=True, open_high=True)
-        check.check_number(self, "n_iter_no_change", 1, integer=True)
-        check.check_number(self, "batch_size", 1, integer=True)
-        check.check_number(self, "n_jobs", -np.inf, integer=True, none=True)
-        if not isinstance(self.average, (bool, np.bool_)):
-            check.check_number(self, "average", 1, integer=True)
-        if self.intercept_decay != "auto":
-            check.check_number(self, "intercept_decay", 0)
-        if not (self.scoring is None or isinstance(self.scoring, str) or callable(self.scoring)):
-            check.refuse(self, "scoring", "'loss', the name of a scorer, a callable (estimator, X, y) or None")
-        callbacks = () if self.callbacks is None else self.callbacks
-        if not isinstance(callbacks, (list, tuple)) or not all(callable(callback) for callback in callbacks):
-            check.refuse(self, "callbacks", "a list of callables, called with a record of each epoch, or None")
-        if self.learning_rate == "optimal" and self.alpha == 0:
-            raise ValueError(
-                "alpha must be > 0 since learning_rate is 'optimal'. alpha is used to compute the optimal step size."
-            )
-
-    def _settings(self, sparse: bool, n_rows: int | None = None) -> sgd.Settings:
-        decay = (0.01 if sparse else 1.0) if self.intercept_decay == "auto" else float(self.intercept_decay)
-        ratios = {None: 0.0, "l2": 0.0, "l1": 1.0, "elasticnet": float(self.l1_ratio or 0)}
-        return sgd.Settings(
-            schedule=self.learning_rate,
-            eta0=self.eta0,
-            power_t=self.power_t,
-            alpha=self.alpha,
-            strength=self.alpha if self.penalty else 0.0,
-            l1_ratio=ratios[self.penalty],
-            intercept_decay=decay,
-            fit_intercept=self.fit_intercept,
-            batch_size=min(self.batch_size, n_rows or self.batch_size),
-            average_from=int(self.average),
-        )
 
     def _fit(
         self, rows: Rows, task: Task, weights: Array | None, state: sgd.State, *, epochs: int | None,
@@ -183,7 +76,7 @@ class LinearSGD(Estimator):
         order = np.arange(rows.shape[0], dtype=np.uint32) if validation is None else validation[0]
         source = Stored(
             rows, task.targets, weights, order, self.shuffle if self.shuffle == BLOCKS else bool(self.shuffle),
-            _seed(self.random_state),
+            seed(self.random_state),
         )  # fmt: skip
         self._run(
             source, task.loss, state, self._settings(rows.sparse, rows.shape[0]), fitted, epochs=epochs,
@@ -365,7 +258,7 @@ class LinearSGD(Estimator):
         self, rows: Rows, task: Task, weights: Array | None, sample_weight: Array | None, fitted: dict[str, Any]
     ) -> tuple[Array, Rating]:
         """Rows to train on, and a rating by the others: what `scoring` says."""
-        training, held = split(rows.shape[0], self.validation_fraction, _seed(self.random_state), weights, task.codes)
+        training, held = split(rows.shape[0], self.validation_fraction, seed(self.random_state), weights, task.codes)
         if self.scoring is None:
             truth, chosen = task.truth[held], None if sample_weight is None else sample_weight[held]
             return training, rate_scores(rows, held, lambda scores: self._rate(scores, truth, chosen))
@@ -434,125 +327,3 @@ class LinearSGD(Estimator):
             for name in ("coef_", "intercept_", "_published"):
                 kept.pop(name, None)
         return kept
-
-    def save(self, path: PathLike) -> None:
-        """Write the fitted model to a file without pickle, atomically.
-
-        Parameters
-        ----------
-        path : str or path-like
-            Used as given; by custom it ends in .npz.
-
-        Raises
-        ------
-        NotFittedError
-            If there is nothing to save yet.
-        TypeError
-            If a parameter cannot be kept as text: random_state must be None or an int. Callbacks and a `scoring`
-            that is a function are left out.
-        """
-        save_archive(path, *self.to_archive())
-
-    def to_archive(self) -> tuple[dict[str, Any], dict[str, Array]]:
-        """The model as `fastsgd.io.save_archive` takes it: a header for JSON, and arrays. Errors as for `save`."""
-        self._coefficients()
-        state = self._state_now()
-        parameters = self.get_params() | {"callbacks": None}
-        if callable(self.scoring):
-            parameters["scoring"] = None
-        if isinstance(parameters.get("class_weight"), dict):
-            parameters["class_weight"] = [[_plain(k), _plain(w)] for k, w in parameters["class_weight"].items()]
-        values = {name: getattr(state, name) for name in sgd.STATE_FIELDS}
-        arrays = {f"state.{name}": value for name, value in values.items() if isinstance(value, np.ndarray)}
-        header = {
-            "estimator": type(self).__name__,
-            "parameters": {name: _plain(value) for name, value in parameters.items()},
-            "state": {name: value for name, value in values.items() if isinstance(value, (bool, int, float))},
-            "fitted": {name: getattr(self, name) for name in KEPT if hasattr(self, name)},
-        }
-        classes = getattr(self, "classes_", None)
-        if classes is not None:
-            arrays["classes_"] = np.array(classes.tolist()) if classes.dtype == object else classes
-            header["object_labels"] = classes.dtype == object
-        return header, arrays
-
-    @classmethod
-    def _restore(cls, header: dict[str, Any], arrays: dict[str, Array]) -> Self:
-        parameters = dict(header["parameters"])
-        if isinstance(parameters.get("class_weight"), list):
-            parameters["class_weight"] = dict(parameters["class_weight"])
-        model = cls(**parameters)
-        model._state = state = sgd.State(arrays["state.weights"], arrays["state.bias"], True)
-        for name in sgd.STATE_FIELDS:
-            setattr(state, name, header["state"].get(name, arrays.get(f"state.{name}")))
-        vars(model).update(header["fitted"], t_=state.t)
-        size = state.bias.size * model.n_features_in_
-        if any(
-            array is not None and array.shape != (size,) for array in (state.weights, state.average, state.received)
-        ):
-            raise KeyError("arrays of the sizes that the header says")
-        if "classes_" in arrays:
-            classes = arrays["classes_"]
-            vars(model)["classes_"] = classes.astype(object) if header["object_labels"] else classes
-        model._publish()
-        return model
-
-
-@cache
-def _reader(kind: Any) -> Callable[[LinearSGD], tuple[Any, ...]]:
-    """What reads the parameters of an estimator of this class."""
-    return operator.attrgetter(*kind._parameters())
-
-
-def _plain(value: Any) -> Any:
-    """A parameter as JSON has it."""
-    value = value.item() if isinstance(value, np.generic) else value
-    if value is not None and not isinstance(value, (bool, int, float, str, list)):
-        raise TypeError(f"a model file cannot keep the parameter value {value!r}; set it to a number, text or None")
-    return value
-
-
-def _seed(random_state: Any) -> int:
-    """A seed for one call, as scikit-learn reads `random_state`: None is numpy's global state."""
-    if random_state is None:
-        return int(np.random.randint(2**31 - 1))  # noqa: NPY002
-    if isinstance(random_state, np.random.Generator):
-        return int(random_state.integers(2**31 - 1))
-    if isinstance(random_state, np.random.RandomState):
-        return int(random_state.randint(2**31 - 1))
-    return int(random_state)
-
-
-def load(path: PathLike) -> LinearSGD:
-    """Read a model that `save` wrote.
-
-    Parameters
-    ----------
-    path : str or path-like
-
-    Returns
-    -------
-    SGDClassifier, SGDRegressor or Perceptron
-        Predicts and trains on as the saved one.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read.
-    ValueError
-        If it is not a model file, is damaged, or comes from a newer version.
-    """
-    try:
-        return from_archive(*load_archive(path))
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path} holds no model of this version: {error}") from error
-
-
-def from_archive(header: dict[str, Any], arrays: dict[str, Array]) -> LinearSGD:
-    """The model that `to_archive` took apart; KeyError or TypeError if something is missing."""
-    kinds = {kind.__name__: kind for kind in _kinds(LinearSGD)}
-    return kinds[header["estimator"]]._restore(header, arrays)
-
-
-def _kinds(cls: type[LinearSGD]) -> list[type[LinearSGD]]:
-    return [cls, *(kind for below in cls.__subclasses__() for kind in _kinds(below))]

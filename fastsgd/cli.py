@@ -14,8 +14,8 @@ from functools import partial
 from typing import IO, Any
 
 from . import __version__
+from ._archive import from_archive
 from ._info import describe
-from ._linear import from_archive
 from ._rows import Fitted, Report
 from ._train import Run, number, tell
 from .disk import convert_svmlight, open_csr

@@ -1,0 +1,154 @@
+"""Models in files: taken apart into a header for JSON and arrays, and put together again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from ._arrays import Array
+from ._sklearn import Estimator
+from .core import sgd
+from .io import PathLike, load_archive, save_archive
+
+if TYPE_CHECKING:
+    from ._linear import LinearSGD
+
+# What a model file keeps beside state and classes.
+KEPT = ("n_iter_", "n_features_in_", "loss_curve_", "validation_scores_", "multilabel_")
+
+
+class Archived(Estimator):
+    """An estimator whose model can be kept in a file: its parameters, its state and what else `fit` set."""
+
+    scoring: Any
+    n_features_in_: int
+    _state: sgd.State
+
+    def _coefficients(self) -> tuple[Array, Array]:
+        raise NotImplementedError
+
+    def _state_now(self) -> sgd.State:
+        raise NotImplementedError
+
+    def _publish(self) -> None:
+        raise NotImplementedError
+
+    def save(self, path: PathLike) -> None:
+        """Write the fitted model to a file without pickle, atomically.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Used as given; by custom it ends in .npz.
+
+        Raises
+        ------
+        NotFittedError
+            If there is nothing to save yet.
+        TypeError
+            If a parameter cannot be kept as text: random_state must be None or an int. Callbacks and a `scoring`
+            that is a function are left out.
+        """
+        save_archive(path, *self.to_archive())
+
+    def to_archive(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        """The model as `fastsgd.io.save_archive` takes it: a header for JSON, and arrays. Errors as for `save`."""
+        self._coefficients()
+        state = self._state_now()
+        parameters = self.get_params() | {"callbacks": None}
+        if callable(self.scoring):
+            parameters["scoring"] = None
+        if isinstance(parameters.get("class_weight"), dict):
+            parameters["class_weight"] = [[_plain(k), _plain(w)] for k, w in parameters["class_weight"].items()]
+        values, arrays = pack(state, "state")
+        header = {
+            "estimator": type(self).__name__,
+            "parameters": {name: _plain(value) for name, value in parameters.items()},
+            "state": values,
+            "fitted": {name: getattr(self, name) for name in KEPT if hasattr(self, name)},
+        }
+        classes = getattr(self, "classes_", None)
+        if classes is not None:
+            arrays["classes_"] = np.array(classes.tolist()) if classes.dtype == object else classes
+            header["object_labels"] = classes.dtype == object
+        return header, arrays
+
+    @classmethod
+    def _restore(cls, header: dict[str, Any], arrays: dict[str, Array]) -> Self:
+        parameters = dict(header["parameters"])
+        if isinstance(parameters.get("class_weight"), list):
+            parameters["class_weight"] = dict(parameters["class_weight"])
+        model = cls(**parameters)
+        model._state = state = unpack(header["state"], arrays, "state")
+        vars(model).update(header["fitted"], t_=state.t)
+        size = state.bias.size * model.n_features_in_
+        if any(
+            array is not None and array.shape != (size,) for array in (state.weights, state.average, state.received)
+        ):
+            raise KeyError("arrays of the sizes that the header says")
+        if "classes_" in arrays:
+            classes = arrays["classes_"]
+            vars(model)["classes_"] = classes.astype(object) if header["object_labels"] else classes
+        model._publish()
+        return model
+
+
+def load(path: PathLike) -> LinearSGD:
+    """Read a model that `save` wrote.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    SGDClassifier, SGDRegressor or Perceptron
+        Predicts and trains on as the saved one.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is not a model file, is damaged, or comes from a newer version.
+    """
+    try:
+        return from_archive(*load_archive(path))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} holds no model of this version: {error}") from error
+
+
+def from_archive(header: dict[str, Any], arrays: dict[str, Array]) -> LinearSGD:
+    """The model that `to_archive` took apart; KeyError or TypeError if something is missing."""
+    kinds: dict[str, Any] = {kind.__name__: kind for kind in _kinds(Archived)}
+    model: LinearSGD = kinds[header["estimator"]]._restore(header, arrays)
+    return model
+
+
+def _kinds(cls: type[Archived]) -> list[type[Archived]]:
+    return [cls, *(kind for below in cls.__subclasses__() for kind in _kinds(below))]
+
+
+def _plain(value: Any) -> Any:
+    """A parameter as JSON has it."""
+    value = value.item() if isinstance(value, np.generic) else value
+    if value is not None and not isinstance(value, (bool, int, float, str, list)):
+        raise TypeError(f"a model file cannot keep the parameter value {value!r}; set it to a number, text or None")
+    return value
+
+
+def pack(state: sgd.State, prefix: str) -> tuple[dict[str, Any], dict[str, Array]]:
+    """The numbers of a state, and its arrays with `prefix` before their names."""
+    values = {name: getattr(state, name) for name in sgd.STATE_FIELDS}
+    arrays = {f"{prefix}.{name}": value for name, value in values.items() if isinstance(value, np.ndarray)}
+    return {name: value for name, value in values.items() if isinstance(value, (bool, int, float))}, arrays
+
+
+def unpack(values: Mapping[str, Any], arrays: Mapping[str, Array], prefix: str) -> sgd.State:
+    """The state that `pack` took apart; KeyError if its weights are missing."""
+    state = sgd.State(arrays[f"{prefix}.weights"], arrays[f"{prefix}.bias"], True)
+    for name in sgd.STATE_FIELDS:
+        setattr(state, name, values.get(name, arrays.get(f"{prefix}.{name}")))
+    return state

@@ -1,0 +1,138 @@
+"""The parameters of the linear estimators: kept as given, checked, and made into the kernel's settings."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from . import _validation as check
+from ._sklearn import Estimator, warn
+from ._training import BLOCKS
+from .core import sgd
+
+SCHEDULES = tuple(sgd.SCHEDULES)
+
+
+class Parameters(Estimator):
+    """An estimator with the parameters of training by stochastic gradient descent."""
+
+    __slots__ = ("_checked",)  # not in __dict__: no part of the model
+
+    # The parameters, as the subclasses' __init__ sets them.
+    loss: str
+    n_jobs: int | None
+    penalty: str | None
+    alpha: float
+    l1_ratio: float | None
+    fit_intercept: bool
+    max_iter: int
+    tol: float | None
+    shuffle: bool | str
+    verbose: int
+    epsilon: float
+    random_state: Any
+    learning_rate: str
+    eta0: float
+    power_t: float
+    early_stopping: bool
+    validation_fraction: float
+    n_iter_no_change: int
+    warm_start: bool
+    average: bool | int
+    batch_size: int
+    intercept_decay: float | str
+    scoring: Any
+    callbacks: Any
+
+    def _keep(self, arguments: Mapping[str, Any]) -> None:
+        """Keep the arguments of __init__, its locals(), under their names and unchanged."""
+        for name, value in arguments.items():
+            if name not in ("self", "__class__"):
+                setattr(self, name, value)
+
+    def _check_parameters(self) -> None:
+        """Check each parameter, unless all are the very objects that passed last time, and none may have changed."""
+        kind: Any = type(self)
+        present = _reader(kind)(self)
+        checked: tuple[Any, ...] = getattr(self, "_checked", ())
+        if len(checked) == len(present) and all(map(operator.is_, checked, present)) and not self.callbacks:
+            return
+        self._check_each_parameter()
+        self._checked = present
+
+    def _check_each_parameter(self) -> None:
+        check.check_choice(self, "penalty", ("l2", "l1", "elasticnet", None))
+        check.check_choice(self, "learning_rate", SCHEDULES)
+        for name in ("fit_intercept", "early_stopping", "warm_start"):
+            check.check_flag(self, name)
+        if not (isinstance(self.shuffle, str) and self.shuffle == BLOCKS):
+            check.check_flag(self, "shuffle", f"True, False or {BLOCKS!r}")
+        check.check_number(self, "alpha", 0)
+        check.check_number(self, "l1_ratio", 0, 1, none=True)
+        if self.penalty == "elasticnet" and self.l1_ratio is None:
+            raise ValueError("l1_ratio must be set when penalty is 'elasticnet': a float in the range [0, 1]")
+        check.check_number(self, "max_iter", 1, integer=True)
+        check.check_number(self, "tol", 0, none=True)
+        if not isinstance(self.verbose, (bool, np.bool_)):
+            check.check_number(self, "verbose", 0)
+        if not isinstance(self.random_state, (np.random.Generator, np.random.RandomState)):
+            check.check_number(self, "random_state", 0, 2**32 - 1, integer=True, none=True)
+        check.check_number(self, "epsilon", 0)
+        check.check_number(self, "eta0", 0, open_low=True)
+        check.check_number(self, "power_t", -np.inf, open_low=True)
+        if self.power_t < 0:
+            warn("Negative values for `power_t` make steps grow; as in scikit-learn they are deprecated", FutureWarning)
+        check.check_number(self, "validation_fraction", 0, 1, open_low=True, open_high=True)
+        check.check_number(self, "n_iter_no_change", 1, integer=True)
+        check.check_number(self, "batch_size", 1, integer=True)
+        check.check_number(self, "n_jobs", -np.inf, integer=True, none=True)
+        if not isinstance(self.average, (bool, np.bool_)):
+            check.check_number(self, "average", 1, integer=True)
+        if self.intercept_decay != "auto":
+            check.check_number(self, "intercept_decay", 0)
+        if not (self.scoring is None or isinstance(self.scoring, str) or callable(self.scoring)):
+            check.refuse(self, "scoring", "'loss', the name of a scorer, a callable (estimator, X, y) or None")
+        callbacks = () if self.callbacks is None else self.callbacks
+        if not isinstance(callbacks, (list, tuple)) or not all(callable(callback) for callback in callbacks):
+            check.refuse(self, "callbacks", "a list of callables, called with a record of each epoch, or None")
+        if self.learning_rate == "optimal" and self.alpha == 0:
+            raise ValueError(
+                "alpha must be > 0 since learning_rate is 'optimal'. alpha is used to compute the optimal step size."
+            )
+
+    def _settings(self, sparse: bool, n_rows: int | None = None) -> sgd.Settings:
+        decay = (0.01 if sparse else 1.0) if self.intercept_decay == "auto" else float(self.intercept_decay)
+        ratios = {None: 0.0, "l2": 0.0, "l1": 1.0, "elasticnet": float(self.l1_ratio or 0)}
+        return sgd.Settings(
+            schedule=self.learning_rate,
+            eta0=self.eta0,
+            power_t=self.power_t,
+            alpha=self.alpha,
+            strength=self.alpha if self.penalty else 0.0,
+            l1_ratio=ratios[self.penalty],
+            intercept_decay=decay,
+            fit_intercept=self.fit_intercept,
+            batch_size=min(self.batch_size, n_rows or self.batch_size),
+            average_from=int(self.average),
+        )
+
+
+@cache
+def _reader(kind: Any) -> Callable[[Parameters], tuple[Any, ...]]:
+    """What reads the parameters of an estimator of this class."""
+    return operator.attrgetter(*kind._parameters())
+
+
+def seed(random_state: Any) -> int:
+    """A seed for one call, as scikit-learn reads `random_state`: None is numpy's global state."""
+    if random_state is None:
+        return int(np.random.randint(2**31 - 1))  # noqa: NPY002
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**31 - 1))
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    return int(random_state)
