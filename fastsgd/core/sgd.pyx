@@ -22,8 +22,8 @@ import numpy as np
 SCHEDULES = {name: i for i, name in enumerate(("constant", "optimal", "invscaling", "adaptive", "pa1", "pa2"))}
 
 cdef enum:
-    VALUES_AHEAD = 2    # rows whose values and indices are asked for before their turn,
-    ROWS_AHEAD = 4      # and whose bounds and targets are
+    VALUES_AHEAD = 4    # rows whose values and indices are asked for before their turn,
+    ROWS_AHEAD = 8      # and whose bounds and targets are
 
 cdef double LARGEST_DERIVATIVE = 1e12
 cdef Py_ssize_t LONG_WORK = 4_000_000   # multiply-adds within one batch between two looks at Python's signals
