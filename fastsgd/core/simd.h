@@ -51,6 +51,12 @@
 #endif
 #define FASTSGD_LOAD(lanes, from) memcpy(&(lanes), (from), sizeof(lanes))
 
+#if defined(__GNUC__) || defined(__clang__)
+#define FASTSGD_INLINE static inline __attribute__((always_inline))
+#else
+#define FASTSGD_INLINE static inline
+#endif
+
 /* Ask for the cache lines of `bytes` bytes from `start` on. */
 static inline void fastsgd_prefetch(const void *start, ptrdiff_t bytes)
 {
@@ -64,7 +70,7 @@ static inline void fastsgd_prefetch(const void *start, ptrdiff_t bytes)
 enum {
     LANES = 16,     /* running sums of a dot product, */
     RUN = 8,        /* products that each takes in the data's type before they go to double */
-    TOGETHER = 4,   /* outputs that read a dense row at once */
+    TOGETHER = 5,   /* outputs that read a dense row at once */
     BLOCK = 64,     /* outputs that read a CSR row at once */
     AHEAD = 32      /* nonzeros whose weights are asked for before their turn */
 };
@@ -90,43 +96,49 @@ enum {
                                                                                                    \
     typedef T fastsgd_lanes_##SUFFIX FASTSGD_VECTOR(T, LANES);                                     \
                                                                                                    \
-    /* z[k] = x . w[k], rows of w `d` apart; K d multiply-adds, and x is read once for four k. */  \
+    /* z[i] = x . w[i] for n rows of w, `d` apart; n is a constant, so that the running sums are registers. */\
+    FASTSGD_INLINE void fastsgd_some_dots_##SUFFIX(const int n, const T *restrict x, ptrdiff_t d,  \
+                                                   const T *restrict w, double *restrict z)        \
+    {                                                                                              \
+        double sum[TOGETHER][LANES] = {{0}};                                                       \
+        ptrdiff_t j = 0;                                                                           \
+        while (j + LANES <= d) {                                                                   \
+            const ptrdiff_t left = (d - j) / LANES, end = j + (left < RUN ? left : RUN) * LANES;   \
+            fastsgd_lanes_##SUFFIX xj, wj, part[TOGETHER] = {{0}};                                 \
+            for (; j < end; j += LANES) {                                                          \
+                FASTSGD_LOAD(xj, x + j);                                                           \
+                for (int i = 0; i < n; i++)                                                        \
+                    FASTSGD_MULTIPLY_ADD(part[i], xj, wj, w + i * d + j);                          \
+            }                                                                                      \
+            for (int i = 0; i < n; i++)                                                            \
+                for (int l = 0; l < LANES; l++)                                                    \
+                    sum[i][l] += (double)part[i][l];                                               \
+        }                                                                                          \
+        for (int i = 0; i < n; i++) {                                                              \
+            for (ptrdiff_t l = 0; j + l < d; l++)                                                  \
+                sum[i][l] += (double)(x[j + l] * w[i * d + j + l]);                                \
+            for (int half = LANES / 2; half > 0; half /= 2)                                        \
+                for (int l = 0; l < half; l++)                                                     \
+                    sum[i][l] += sum[i][l + half];                                                 \
+            z[i] = sum[i][0];                                                                      \
+        }                                                                                          \
+    }                                                                                              \
+                                                                                                   \
+    /* z[k] = x . w[k]; K d multiply-adds, and x is read once for five k. */                       \
     FASTSGD_KERNEL void fastsgd_dots_##SUFFIX##_u8(const T *restrict x, const uint8_t *columns, ptrdiff_t d,\
                                                    const T *restrict w, ptrdiff_t K, double *restrict z)\
     {                                                                                              \
         (void)columns;                                                                             \
-        for (ptrdiff_t k = 0; k < K; k += TOGETHER) {                                              \
-            double sum[TOGETHER][LANES] = {{0}};                                                   \
-            const T *row[TOGETHER]; /* what is missing of four repeats row K - 1 */                \
-            const int some = K - k < TOGETHER ? (int)(K - k) : TOGETHER;                           \
-            ptrdiff_t j = 0;                                                                       \
-            for (int i = 0; i < TOGETHER; i++)                                                     \
-                row[i] = w + (i < some ? k + i : K - 1) * d;                                       \
-            while (j + LANES <= d) {                                                               \
-                const ptrdiff_t left = (d - j) / LANES, end = j + (left < RUN ? left : RUN) * LANES;\
-                fastsgd_lanes_##SUFFIX xj, wj, part[TOGETHER] = {{0}};                             \
-                for (; j < end; j += LANES) {                                                      \
-                    FASTSGD_LOAD(xj, x + j);                                                       \
-                    FASTSGD_MULTIPLY_ADD(part[0], xj, wj, row[0] + j);                             \
-                    if (some == 1)                                                                 \
-                        continue;                                                                  \
-                    FASTSGD_MULTIPLY_ADD(part[1], xj, wj, row[1] + j);                             \
-                    FASTSGD_MULTIPLY_ADD(part[2], xj, wj, row[2] + j);                             \
-                    FASTSGD_MULTIPLY_ADD(part[3], xj, wj, row[3] + j);                             \
-                }                                                                                  \
-                for (int i = 0; i < some; i++)                                                     \
-                    for (int l = 0; l < LANES; l++)                                                \
-                        sum[i][l] += (double)part[i][l];                                           \
-            }                                                                                      \
-            for (int i = 0; i < some; i++) {                                                       \
-                for (ptrdiff_t l = 0; j + l < d; l++)                                              \
-                    sum[i][l] += (double)(x[j + l] * row[i][j + l]);                               \
-                for (int half = LANES / 2; half > 0; half /= 2)                                    \
-                    for (int l = 0; l < half; l++)                                                 \
-                        sum[i][l] += sum[i][l + half];                                             \
-                z[k + i] = sum[i][0];                                                              \
-            }                                                                                      \
-        }                                                                                          \
+        for (; K >= 5; K -= 5, w += 5 * d, z += 5)                                                 \
+            fastsgd_some_dots_##SUFFIX(5, x, d, w, z);                                             \
+        if (K == 4)                                                                                \
+            fastsgd_some_dots_##SUFFIX(4, x, d, w, z);                                             \
+        else if (K == 3)                                                                           \
+            fastsgd_some_dots_##SUFFIX(3, x, d, w, z);                                             \
+        else if (K == 2)                                                                           \
+            fastsgd_some_dots_##SUFFIX(2, x, d, w, z);                                             \
+        else if (K == 1)                                                                           \
+            fastsgd_some_dots_##SUFFIX(1, x, d, w, z);                                             \
     }                                                                                              \
                                                                                                    \
     /* w[k] += c[k] x */                                                                           \
@@ -134,12 +146,21 @@ enum {
                                                     T *restrict w, ptrdiff_t K, const double *restrict c)\
     {                                                                                              \
         (void)columns;                                                                             \
-        for (ptrdiff_t k = 0; k < K; k++) {                                                        \
+        for (ptrdiff_t k = 0; k < K; k++, w += d) {                                                \
             const T ck = (T)c[k];                                                                  \
-            T *restrict wk = w + k * d;                                                            \
-            if (ck != 0)                                                                           \
-                for (ptrdiff_t j = 0; j < d; j++)                                                  \
-                    wk[j] += ck * x[j];                                                            \
+            fastsgd_lanes_##SUFFIX cks, xj, wj;                                                    \
+            ptrdiff_t j = 0;                                                                       \
+            if (ck == 0)                                                                           \
+                continue;                                                                          \
+            for (int l = 0; l < LANES; l++)                                                        \
+                cks[l] = ck;                                                                       \
+            for (; j + LANES <= d; j += LANES) { /* left to itself, gcc takes half the width of the CPU's vectors */\
+                FASTSGD_LOAD(wj, w + j);                                                           \
+                FASTSGD_MULTIPLY_ADD(wj, cks, xj, x + j);                                          \
+                memcpy(w + j, &wj, sizeof wj);                                                     \
+            }                                                                                      \
+            for (; j < d; j++)                                                                     \
+                w[j] += ck * x[j];                                                                 \
         }                                                                                          \
     }
 

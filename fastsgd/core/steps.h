@@ -10,12 +10,6 @@
 #include "simd.h"
 #include <math.h>
 
-#if defined(__GNUC__) || defined(__clang__)
-#define FASTSGD_INLINE static inline __attribute__((always_inline))
-#else
-#define FASTSGD_INLINE static inline
-#endif
-
 typedef struct {
     double due;           /* l1 penalty that every weight W should have received by now */
     double scale;         /* W = scale * w, w being what is stored */
