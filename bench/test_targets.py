@@ -38,7 +38,8 @@ def data(name, size):
     """(X, y, where from), float32."""
     if name == "RCV1-like":
         return (*rcv1_like(size)[:2], "generated")
-    real = None if size == "tiny" and name != "a9a" else a9a() if name == "a9a" else shared(name)
+    generated = name == "dense 20" or (size == "tiny" and name != "a9a")
+    real = None if generated else a9a() if name == "a9a" else shared(name)
     if real is not None:
         return real[0], np.unique(real[1], return_inverse=True)[1], "real"
     n, d, nnz, classes = LIKE[name][size == "tiny"]
