@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -212,6 +213,8 @@ class LinearSGD(Parameters, Archived):
             state = self._new_state(outputs, features, dtype, self._state.feature_major, coef, intercept)
             state.t = self._state.t
             self._state = state
+        if not self._state.weights.flags.writeable:  # mapped from a file, as joblib does for its processes
+            self._state = copy.deepcopy(self._state)
         return self._state
 
     def _is_unseen(self) -> bool:

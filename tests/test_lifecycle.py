@@ -128,10 +128,17 @@ def joblibbed(model, path):
     return joblib.load(path / "model.joblib")
 
 
+def mapped(model, path):
+    """As joblib hands large arrays to its processes: read-only."""
+    joblib.dump(model, path / "model.joblib")
+    return joblib.load(path / "model.joblib", mmap_mode="r")
+
+
 ROUND_TRIPS = {
     "pickle": lambda model, path: pickle.loads(pickle.dumps(model)),
     "deepcopy": lambda model, path: copy.deepcopy(model),
     "joblib": joblibbed,
+    "joblib, mapped": mapped,
     "save": saved,
 }
 STATES = {
@@ -324,13 +331,16 @@ def test_ctrl_c_stops_a_fit_at_once(before, expected):
         print("ready", flush=True)
         try: model.fit(rows, y)
         except KeyboardInterrupt: print("interrupted", hasattr(model, "coef_"), flush=True)"""
-    with subprocess.Popen([sys.executable, "-P", "-c", code], stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout.readline() == "ready\n"
-        time.sleep(0.3)
-        started = time.perf_counter()
-        child.send_signal(signal.SIGINT)
-        assert child.stdout.readline() == f"interrupted {expected}\n"
-        assert time.perf_counter() - started < 0.2
+    times = []
+    while not times or (times[-1] >= 0.2 and len(times) < 5):  # the best of several, on a busy machine
+        with subprocess.Popen([sys.executable, "-P", "-c", code], stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout.readline() == "ready\n"
+            time.sleep(0.3)
+            started = time.perf_counter()
+            child.send_signal(signal.SIGINT)
+            assert child.stdout.readline() == f"interrupted {expected}\n"
+            times.append(time.perf_counter() - started)
+    assert min(times) < 0.2, times
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="timers of POSIX")
