@@ -168,9 +168,11 @@ def exact_joint(name, z, y):
     others = [k for k in range(len(z)) if k != y]
     if name == "softmax":
         # By differences of scores, so that nothing cancels: L = log(1 + S), p_y - 1 = -S / (1 + S).
-        ratios = [mpmath.exp(zk - z[y]) for zk in z]
-        S = sum(ratios[k] for k in others)
-        return mpmath.log1p(S), [-S / (1 + S) if k == y else ratios[k] / (1 + S) for k in range(len(z))]
+        gaps = [zk - z[y] for zk in z]
+        with mpmath.workprec(200):  # only the differences need more
+            ratios = [mpmath.exp(gap) for gap in gaps]
+            S = sum(ratios[k] for k in others)
+            return mpmath.log1p(S), [-S / (1 + S) if k == y else ratios[k] / (1 + S) for k in range(len(z))]
     rival = max(others, key=lambda k: z[k])  # the first of equals
     gap = (1 if name == "multiclass_hinge" else 0) + z[rival] - z[y]
     fires = gap >= 0

@@ -200,7 +200,7 @@ def test_a_folder_that_counts_otherwise_than_the_model(run, write, tmp_path, cap
 
 def test_info(run, write, tmp_path, capsys):
     path = write("rows.svm", rows(200, ["1", "2", "7"]))
-    run(path, "--quiet", "--checkpoint", tmp_path / "checkpoint", "--every", 0)
+    run(path, "--quiet", "--epochs", 2, "--checkpoint", tmp_path / "checkpoint", "--every", 0)
     assert main(["convert", str(path), str(tmp_path / "rows"), "--quiet"]) == 0
     printed = {}
     for name in ("model.npz", "checkpoint", "rows"):
@@ -209,7 +209,7 @@ def test_info(run, write, tmp_path, capsys):
     assert re.search(
         r"model +SGDClassifier\(.*\nfeatures .*counted from 1\nclasses +3: 1, 2, 7\n", printed["model.npz"]
     )
-    assert re.search(r"checkpoint +in epoch 20, after 200 rows of it\n", printed["checkpoint"])
+    assert re.search(r"checkpoint +in epoch 2, after 200 rows of it\n", printed["checkpoint"])
     assert re.search(r"rows +200, with labels\n(.*\n)+checksums +not compared", printed["rows"])
     data = tmp_path / "rows" / "data.1.npy"
     content = data.read_bytes()
