@@ -85,7 +85,7 @@ class Parameters(Estimator):
         check.check_number(self, "eta0", 0, open_low=True)
         check.check_number(self, "power_t", -np.inf, open_low=True)
         if self.power_t < 0:
-            warn("Negative values for `power_t` make steps grow; as in scikit-learn they are deprecated", FutureWarning)
+            warn("Negative values for `power_t` are deprecated, as in scikit-learn: steps grow", FutureWarning)
         check.check_number(self, "validation_fraction", 0, 1, open_low=True, open_high=True)
         check.check_number(self, "n_iter_no_change", 1, integer=True)
         check.check_number(self, "batch_size", 1, integer=True)

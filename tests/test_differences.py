@@ -114,6 +114,34 @@ def test_early_stopping_keeps_the_best():
     np.testing.assert_array_equal(same.fit(X, y).coef_, model.coef_)
 
 
+def test_early_stopping_rates_the_whole_model_by_sample_weight():
+    """There each class is rated by itself; both count the weights of the rows."""
+    options = {"loss": "log_loss", "early_stopping": True, "random_state": 0, "max_iter": 2}
+    weights = RNG.integers(1, 5, N).astype(float)
+    rated = []
+
+    class Ours(fastsgd.SGDClassifier):
+        def _rate(self, scores, truth, sample_weight):
+            rated.append((scores.shape[1], sample_weight))
+            return super()._rate(scores, truth, sample_weight)
+
+    class Theirs(sklearn.linear_model.SGDClassifier):
+        def score(self, X, y, sample_weight=None):
+            rated.append((len(self.coef_), sample_weight))
+            return super().score(X, y, sample_weight)
+
+    for kind, outputs in ((Ours, 3), (Theirs, 1)):
+        rated.clear()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", sklearn.exceptions.ConvergenceWarning)
+            kind(**options).fit(X, Y3, sample_weight=weights)
+        assert len(rated) == 2 * 3 // outputs
+        for width, given in rated:
+            assert width == outputs
+            assert set(given) <= set(weights)
+            assert len(set(given)) > 1
+
+
 def test_l1_goes_on_over_calls_of_partial_fit():
     model = fastsgd.SGDClassifier(**L1, shuffle=False, learning_rate="constant", eta0=0.05)
     model.partial_fit(X[:100], Y[:100], classes=[0, 1])

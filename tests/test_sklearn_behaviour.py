@@ -110,7 +110,7 @@ def test_the_share_of_l1(kind, laid):
 @pytest.mark.parametrize("kind", KINDS)
 def test_negative_power_t_is_deprecated(kind):
     model = make(kind, power_t=-0.5, learning_rate="constant")
-    with pytest.warns(FutureWarning, match="Negative values for `power_t`"):
+    with pytest.warns(FutureWarning, match="Negative values for `power_t` are deprecated"):
         model.fit(X, target(kind))
     assert model.set_params(power_t=0.0).fit(X, target(kind)).coef_.any()
 
