@@ -74,8 +74,8 @@ def zero_one(z: ArrayLike, t: ArrayLike) -> NDArray[np.float64]:
 def check_gradient(loss: str | Any, z: ArrayLike, t: ArrayLike) -> float:
     """Compare a loss's derivative with two-sided finite differences.
 
-    Every score is moved by h = max(1, |z|) eps^(1/3) each way, which balances rounding and truncation. Keep z further
-    than that from kinks.
+    Every score is moved by h = max(1, abs(z)) eps^(1/3) each way, which balances rounding and truncation.
+    Keep z further than that from kinks.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def check_gradient(loss: str | Any, z: ArrayLike, t: ArrayLike) -> float:
     Returns
     -------
     float
-        The largest |difference|, relative to the derivative where that exceeds 1.
+        The largest absolute difference, relative to the derivative where that exceeds 1.
     """
     if isinstance(loss, str):
         loss = LOSSES[loss] if loss in LOSSES else get_loss(loss)
