@@ -58,12 +58,12 @@ def whole_lines(source: Source, offset: int = 0, length: int = -1) -> Iterator[b
         if offset or length >= 0:
             blocks = _lines_between(blocks, offset, length)
         for block in blocks:
-            lines, newline, rest = block.rpartition(b"\n")
-            if newline:
-                yield b"".join((*pending, lines, newline)).removeprefix(mark)
+            end = block.rfind(b"\n") + 1
+            if end:
+                yield b"".join((*pending, memoryview(block)[:end])).removeprefix(mark)
                 pending.clear()
                 mark = b""
-            pending.append(rest)
+            pending.append(block[end:])
     if any(pending):
         yield b"".join(pending).removeprefix(mark)
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from . import _blocks
 from ._blocks import Source
 from ._threads import count_threads
-from .core.svmlight import LARGEST_ID, Chunk, Malformed, parse
+from .core.svmlight import LARGEST_ID, Chunk, Malformed, Room, parse
 from .io import CSR
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -81,6 +81,7 @@ def chunks(options: Options, threads: int) -> Iterator[Chunk]:
         multilabel=options.multilabel,
         query_id=options.query_id,
         finite=options.finite,
+        room=Room(),
     )
     line = 1
     try:

@@ -9,7 +9,7 @@ import pytest
 from svmlight_fuzz import as_rows, bits, fuzz, naive, naive_rows_or_line, parsed
 
 from fastsgd import load_svmlight
-from fastsgd.core.svmlight import LARGEST_ID, Malformed, parse
+from fastsgd.core.svmlight import LARGEST_ID, Malformed, Room, parse
 
 DATA = Path(__file__).parent / "data"
 
@@ -53,6 +53,15 @@ def test_lines_without_rows():
     assert as_rows(*chunk[:6]) == naive(b"1 1:2\n-1 4:5", np.float32)
     assert chunk.lines == 8
     assert (chunk.low, chunk.low_line, chunk.high, chunk.high_line) == (1, 3, 4, 6)
+
+
+def test_a_chunk_outlives_the_room_it_was_parsed_in():
+    texts = [b"1 1:2 5:3\n-1 4:5\n", b"7 8:9\n" * 1000, b"3 1:4\n"]
+    room = Room()
+    for dtype in (np.float32, np.float64, np.float32):
+        chunks = [parse(text, dtype, room=room) for text in texts]
+        for text, chunk in zip(texts, chunks, strict=True):
+            assert as_rows(*chunk[:6]) == naive(text, dtype)
 
 
 @pytest.mark.parametrize("text", [b"", b"\n\n", b"# only\n#comments", b" \t\r\n"])

@@ -23,6 +23,13 @@ class Malformed(Exception):
     problem: str
     def __init__(self, line: int, problem: str) -> None: ...
 
+class Room: ...
+
 def parse(
-    text: bytes, dtype: npt.DTypeLike, multilabel: bool = ..., query_id: bool = ..., finite: bool = ...
+    text: bytes,
+    dtype: npt.DTypeLike,
+    multilabel: bool = ...,
+    query_id: bool = ...,
+    finite: bool = ...,
+    room: Room | None = ...,
 ) -> Chunk: ...

@@ -7,6 +7,7 @@ is a pure function of whole lines, so that a file may be read in pieces of any s
 """
 
 import re
+import threading
 from collections import namedtuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from .decimal cimport is_digit, parse_digits, parse_number, parse_special
 # Ten times this plus any digit is a valid int64 with room for one more: an id and the column count fit.
 cdef int64_t LAST_TENTH = 922337203685477579
 LARGEST_ID = 10 * LAST_TENTH + 9
+LARGEST_KEPT = 1 << 21  # elements: a text longer than a few megabytes is an exception
 
 cdef enum Fault:
     NONE, LABEL, PAIR, TWICE, QUERY
@@ -209,7 +211,26 @@ cdef void parse_lines(
         p += 1
 
 
-def parse(bytes text, dtype, bint multilabel=False, bint query_id=False, bint finite=True):
+class Room(threading.local):
+    """Arrays to parse into, kept from text to text: memory new to the process costs as much as parsing into it.
+
+    Each thread that parses in a room has arrays of its own there, until it ends or the room does.
+    """
+
+    def __init__(self):
+        self.arrays = {}
+
+    def array(self, name, size, dtype):
+        """An array of that size at least, which the next call of that name may give out again."""
+        if size > LARGEST_KEPT:
+            return np.empty(size, dtype)
+        kept = self.arrays.get(name)
+        if kept is None or kept.size < size or kept.dtype != dtype:
+            kept = self.arrays[name] = np.empty(size, dtype)
+        return kept
+
+
+def parse(bytes text, dtype, bint multilabel=False, bint query_id=False, bint finite=True, room=None):
     """Parse whole lines of svmlight text.
 
     Parameters
@@ -224,6 +245,8 @@ def parse(bytes text, dtype, bint multilabel=False, bint query_id=False, bint fi
         Whether the query ids are wanted; every row must have one then.
     finite : bool
         Whether NaN, infinities and numbers too large for their type are faults.
+    room : Room, optional
+        To work in; a new one by default.
 
     Returns
     -------
@@ -240,17 +263,18 @@ def parse(bytes text, dtype, bint multilabel=False, bint query_id=False, bint fi
     cdef Outcome out
     # The shortest rows are of 2 characters, the shortest labels of 2 and the shortest pairs of 4, separators included.
     cdef Py_ssize_t rows = len(text) // 2 + 1, entries = len(text) // 4 + 1
-    cdef double[::1] labels = np.empty(rows)
-    cdef int64_t[::1] counts = np.empty(rows, np.int64)
-    cdef int64_t[::1] lengths = np.empty(rows, np.int64)
-    cdef int64_t[::1] queries = np.empty(rows if query_id else 1, np.int64)
+    room = Room() if room is None else room
+    cdef double[::1] labels = room.array("labels", rows, np.float64)
+    cdef int64_t[::1] counts = room.array("counts", rows, np.int64)
+    cdef int64_t[::1] lengths = room.array("lengths", rows, np.int64)
+    cdef int64_t[::1] queries = room.array("queries", rows if query_id else 1, np.int64)
     cdef int64_t* asked = &queries[0] if query_id else NULL
-    cdef int64_t[::1] ids = np.empty(entries, np.int64)
+    cdef int64_t[::1] ids = room.array("ids", entries, np.int64)
     cdef float[::1] single
     cdef double[::1] double_
     out = Outcome(multilabel=multilabel, finite=finite, rows=0, labels=0, entries=0, lines=0, low=LARGEST_ID,
                   low_line=0, high=-1, high_line=0, fault=NONE, at=start, twice=0)
-    values = np.empty(entries, dtype)
+    values = room.array("values", entries, dtype)
     if dtype == np.float32:
         single = values
         with nogil:
@@ -261,7 +285,7 @@ def parse(bytes text, dtype, bint multilabel=False, bint query_id=False, bint fi
             parse_lines(start, end, &labels[0], &counts[0], asked, &lengths[0], &ids[0], &double_[0], &out)
     if out.fault != NONE:
         raise Malformed(out.lines - 1, _explain(text, out.at - start, out.fault, out.twice, dtype))
-    # Copies, so that no more memory than is filled stays in use.
+    # Copies: the room is for the next text.
     return Chunk(
         np.array(labels[:out.labels]),
         np.array(counts[:out.rows]) if multilabel else None,
