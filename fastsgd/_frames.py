@@ -17,7 +17,7 @@ import numpy as np
 from ._arrays import Array, float_type, is_missing, is_number
 from .io import CSR
 
-NO_TABLES = (np.ndarray, CSR, list)  # the commonest, told at once
+NO_TABLES = (np.ndarray, CSR, list)
 VALUES_PER_BLOCK = 1 << 16  # half a megabyte of float64: what a block of rows writes stays in the cache
 
 
@@ -31,7 +31,7 @@ class Column(NamedTuple):
 
 def column_names(X: Any) -> list[Any] | None:
     """The names of a table's columns, whatever their types; None if X is no table."""
-    if type(X) in NO_TABLES:
+    if _is_plain(X):
         return None
     if _is_a(X, "polars", "LazyFrame"):
         raise ValueError("X is a LazyFrame, whose rows are not there yet; pass X.collect()")
@@ -48,7 +48,7 @@ def unpack(X: Any, dtype: Any) -> Any:
     ValueError
         If a column holds text, categories, dates or anything else that is no number; the message names it.
     """
-    if type(X) in NO_TABLES:
+    if _is_plain(X):
         return X
     if _is_a(X, "pandas", "DataFrame"):
         kinds = set(X.dtypes)
@@ -64,6 +64,12 @@ def unpack(X: Any, dtype: Any) -> Any:
     else:
         return X
     return _stack([_numbers(column) for column in columns], X.shape, dtype)
+
+
+def _is_plain(X: Any) -> bool:
+    """Whether X is of the commonest kinds that are no tables, told at once."""
+    kind = type(X)  # a table may have a column `tocsr`, its type has not
+    return kind in NO_TABLES or hasattr(kind, "tocsr")
 
 
 def _is_a(X: Any, library: str, *kinds: str) -> bool:

@@ -19,7 +19,7 @@ SMALL_RANGE = 1 << 16
 TWO_CLASSES = {"softmax": "log_loss", "multiclass_hinge": "hinge", "multiclass_perceptron": "perceptron"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Task:
     """What is to be learnt.
 
@@ -62,10 +62,10 @@ def class_task(name: str, epsilon: float, codes: Array, classes: Array, shares: 
     """One class a row, or for `shares` (n, n_classes) the probability of each."""
     two = len(classes) == 2
     if shares is None:
-        numbers = np.array([-1, 1] if two else range(len(classes)), dtype)
-        targets = np.empty((len(codes), 1), dtype)
-        for first in range(0, len(codes), CHUNK):
-            targets[first : first + CHUNK, 0] = numbers.take(codes[first : first + CHUNK])
+        targets = codes.astype(dtype).reshape(-1, 1)
+        if two:  # -1 and 1
+            targets += targets
+            targets -= 1
     else:
         targets = (2 * shares[:, 1:] - 1).astype(dtype) if two else np.ascontiguousarray(shares, dtype)
     loss = get_loss(TWO_CLASSES.get(name, name) if two else name, epsilon=epsilon)

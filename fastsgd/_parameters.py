@@ -106,14 +106,14 @@ class Parameters(Estimator):
 
     def _settings(self, sparse: bool, n_rows: int | None = None) -> sgd.Settings:
         decay = (0.01 if sparse else 1.0) if self.intercept_decay == "auto" else float(self.intercept_decay)
-        ratios = {None: 0.0, "l2": 0.0, "l1": 1.0, "elasticnet": float(self.l1_ratio or 0)}
+        ratio = self.l1_ratio or 0.0 if self.penalty == "elasticnet" else float(self.penalty == "l1")
         return sgd.Settings(
             schedule=self.learning_rate,
             eta0=self.eta0,
             power_t=self.power_t,
             alpha=self.alpha,
             strength=self.alpha if self.penalty else 0.0,
-            l1_ratio=ratios[self.penalty],
+            l1_ratio=ratio,
             intercept_decay=decay,
             fit_intercept=self.fit_intercept,
             batch_size=min(self.batch_size, n_rows or self.batch_size),

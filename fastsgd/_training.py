@@ -76,7 +76,7 @@ class Epoch:
         return np.array(coef), intercept
 
 
-@dataclass
+@dataclass(slots=True)
 class Plan:
     """How long to train.
 
@@ -356,7 +356,7 @@ def _visit(
             first = progress.position - done
             if end <= first:
                 continue
-            part = piece._replace(order=piece.order[first:end])
+            part = Piece(rows, piece.targets, piece.weights, piece.order[first:end])
             if team is not None and ends:
                 if progress.velocity is None or progress.velocity.weights.size != state.weights.size:
                     progress.velocity = motionless(state)
@@ -439,12 +439,17 @@ def is_finite(state: sgd.State, touched: Array | None) -> bool:
     """Whether the model is, as far as the columns `touched` of CSR rows can have changed it (None: all of it)."""
     weights, average, bias = state.weights, state.average, state.bias
     if touched is not None:
-        weights = weights.reshape(-1, bias.size).take(touched, axis=0).reshape(-1)
-        average = None if average is None else average.reshape(-1, bias.size).take(touched, axis=0).reshape(-1)
+        weights = _of_columns(weights, touched, bias.size)
+        average = None if average is None else _of_columns(average, touched, bias.size)
     if average is not None and state.averaged and state.average_bias is not None:
         with np.errstate(over="ignore", invalid="ignore"):
             weights, bias = mean_iterate(state, weights, average), state.average_bias
     return checks.first_nonfinite(weights) < 0 and checks.first_beyond(bias, LARGEST[weights.dtype]) < 0
+
+
+def _of_columns(flat: Array, columns: Array, outputs: int) -> Array:
+    """What a feature-major array has for some columns."""
+    return flat.take(columns) if outputs == 1 else flat.reshape(-1, outputs).take(columns, axis=0).reshape(-1)
 
 
 def check_state(state: sgd.State, rows: Rows, targets: Array) -> None:

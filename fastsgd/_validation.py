@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Any
 
@@ -25,7 +25,7 @@ NO_COLUMNS = np.empty(0, np.uint8)  # how the kernels tell dense rows
 LARGEST_ROW_NUMBER = np.iinfo(np.uint32).max
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen, it takes three times as long to make, which a call for one row feels
 class Rows:
     """A checked matrix as the kernels take it; `indptr` is None for dense rows, whose `data` is flat."""
 
@@ -33,14 +33,14 @@ class Rows:
     indices: Array
     indptr: Array | None
     shape: tuple[int, int]
+    nnz: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.nnz = self.data.size if self.indptr is None else int(self.indptr[-1])
 
     @property
     def sparse(self) -> bool:
         return self.indptr is not None
-
-    @property
-    def nnz(self) -> int:
-        return self.data.size if self.indptr is None else int(self.indptr[-1])
 
 
 def check_rows(X: Any, *, dtype: Any = None) -> Rows:
@@ -62,9 +62,9 @@ def check_rows(X: Any, *, dtype: Any = None) -> Rows:
     names = feature_names(X)
     rows = read_rows(X, dtype)
     n, d = rows.shape
-    for count, what in ((n, "sample(s)"), (d, "feature(s)")):
-        if count == 0:
-            raise ValueError(f"Found array with 0 {what} (shape={rows.shape}) while a minimum of 1 is required.")
+    if not n or not d:
+        what = "feature(s)" if n else "sample(s)"
+        raise ValueError(f"Found array with 0 {what} (shape={rows.shape}) while a minimum of 1 is required.")
     if n > LARGEST_ROW_NUMBER:
         raise ValueError(f"X has {n} rows; at most {LARGEST_ROW_NUMBER} can be trained on at once: use partial_fit")
     check_values(rows, names)
@@ -89,7 +89,7 @@ def read_rows(X: Any, dtype: Any = None) -> Rows:
 
 def check_values(rows: Rows, names: Array | None = None, advice: str = "impute or drop such values first.") -> None:
     """No NaN and no infinities; else a ValueError that names the place, and the column if it has a name."""
-    bad = _first(checks.first_nonfinite, rows.data[: rows.nnz])
+    bad = _first(checks.first_nonfinite, rows.data if rows.indptr is None else rows.data[: rows.nnz])
     if bad >= 0:
         d = rows.shape[1]
         row = bad // d if rows.indptr is None else int(np.searchsorted(rows.indptr, bad, side="right")) - 1
@@ -127,7 +127,7 @@ def _check_csr(data: Any, indices: Any, indptr: Any, shape: Any, dtype: Any) -> 
     data = as_floats(np.asarray(data), dtype, "X")
     indices, indptr = _as_indices(indices, "indices"), _as_indices(indptr, "indptr")
     try:
-        n, d = (operator.index(length) for length in shape)
+        n, d = map(operator.index, shape)
     except (TypeError, ValueError) as error:
         raise ValueError(f"malformed CSR: shape is {shape!r}, not two integers") from error
     if data.ndim != 1 or data.size != indices.size:
@@ -139,22 +139,23 @@ def _check_csr(data: Any, indices: Any, indptr: Any, shape: Any, dtype: Any) -> 
     row = _first(checks.first_decrease, indptr, overlap=1)
     if row >= 0:
         raise ValueError(f"malformed CSR: indptr decreases at row {row}, from {indptr[row]} to {indptr[row + 1]}")
-    if indptr[-1] > data.size:
+    nnz = int(indptr[-1])
+    if nnz > data.size:
         row = int(np.searchsorted(indptr, data.size, side="right")) - 1
         raise ValueError(f"malformed CSR: row {row} ends at {indptr[row + 1]}, beyond the {data.size} stored values")
-    bad = _first(lambda part: checks.first_outside(part, d), indices[: indptr[-1]])
+    bad = _first(lambda part: checks.first_outside(part, d), indices[:nnz])
     if bad >= 0:
         row = int(np.searchsorted(indptr, bad, side="right")) - 1
         raise ValueError(f"malformed CSR: row {row} names column {indices[bad]}, outside 0 .. {d - 1}")
     return Rows(data, indices, indptr, (n, d))
 
 
-def _as_indices(array: Any, name: str) -> Array:
-    array = np.asarray(array)
+def _as_indices(values: Any, name: str) -> Array:
+    array: Array = np.asarray(values)
+    if array.ndim == 1 and array.dtype in INDICES and array.flags.c_contiguous:
+        return array
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise ValueError(f"malformed CSR: {name} has dtype {array.dtype} and shape {array.shape}, not (n,) integers")
-    if array.dtype in INDICES:
-        return converted(array, array.dtype)
     native = array.dtype.newbyteorder("=")
     if native.kind == "u" and native.itemsize == 8 and array.size and array.max() > np.iinfo(np.int64).max:
         raise ValueError(f"malformed CSR: {name} has a value beyond 2^63")
