@@ -52,7 +52,7 @@ def peer_scores(command, folder):
 
 def measure(folder, y_test, epochs, rounds, pin, peer):
     train = ["train", "train.svm", "--stream", "--epochs", str(epochs), "--model", "model.npz", "--threads", "2"]
-    ours = [*pin, sys.executable, "-m", "fastsgd", *train, *OURS, *EPOCHS[epochs]]
+    ours = [*pin, sys.executable, "-P", "-m", "fastsgd", *train, *OURS, *EPOCHS[epochs]]
     options = "-d train.vw --loss_function logistic -f model.vw --quiet -b 18"
     theirs = [*pin, *peer, *options.split(), "-l", RATE[epochs]]
     if epochs > 1:

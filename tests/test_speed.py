@@ -48,7 +48,7 @@ SCRIPT = """if True:
 def test_fit_takes_little_memory_besides_the_data(name):
     *case, model, arrays = CASES[name]
     code = SCRIPT.format(case=case, model=model.format("max_iter=2, tol=None, random_state=0"))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, timeout=120)
     peak, weights = map(int, done.stdout.split())
     rows = case[0]
     allowed = weights * (1 + arrays) + 8 * rows + 5 * MB
@@ -62,7 +62,7 @@ def test_import_takes_little_time():
     )
     times = []
     for _ in range(5):
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+        done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, timeout=120)
         seconds, *modules = done.stdout.split()
         times.append(float(seconds))
         assert not {"scipy", "sklearn", "pandas", "polars", "pyarrow", "onnx"} & set(modules)
