@@ -28,13 +28,13 @@ enum { SPAN = 8 }; /* neighbours stepped at once, and running sums of the norms 
 #define FASTSGD_FOUR_STEP(T, TS, BITS)                                                             \
     typedef BITS fastsgd_bits_##TS FASTSGD_VECTOR(BITS, 4);                                        \
                                                                                                    \
-    FASTSGD_INLINE void fastsgd_four_step_##TS(int l1, int averaged, T c, fastsgd_four_##TS x, fastsgd_four_##TS *w,\
+    FASTSGD_INLINE void fastsgd_four_step_##TS(int l1, int averaged, T c, const fastsgd_four_##TS *x, fastsgd_four_##TS *w,\
                                               fastsgd_four_##TS *q, fastsgd_four_##TS *a, const fastsgd_sums_##TS *sums,\
                                               fastsgd_four_##TS *squares, fastsgd_four_##TS *abs)  \
     {                                                                                              \
-        fastsgd_four_##TS old = *w, moved = old + c * x, new = moved, above, below;                \
+        fastsgd_four_##TS old = *w, moved = old + c * *x, new = moved, above, below;               \
         if (l1) {                                                                                  \
-            const fastsgd_bits_##TS has = x != 0;                                                  \
+            const fastsgd_bits_##TS has = *x != 0;                                                 \
             above = sums->due + *q;                                                                \
             below = sums->due - *q;                                                                \
             above = moved - (above + FASTSGD_ABS(TS, above)) * sums->half_inverse;                 \
@@ -65,7 +65,7 @@ enum { SPAN = 8 }; /* neighbours stepped at once, and running sums of the norms 
                     qs = (fastsgd_four_##TS){q[at[0]], q[at[1]], q[at[2]], q[at[3]]};              \
                 if (averaged)                                                                      \
                     as = (fastsgd_four_##TS){a[at[0]], a[at[1]], a[at[2]], a[at[3]]};              \
-                fastsgd_four_step_##TS(l1, averaged, c, xs, &ws, &qs, &as, &copy, &squares, &abs); \
+                fastsgd_four_step_##TS(l1, averaged, c, &xs, &ws, &qs, &as, &copy, &squares, &abs);\
                 for (int i = 0; i < 4; i++) {                                                      \
                     w[at[i]] = ws[i];                                                              \
                     if (l1)                                                                        \
