@@ -62,7 +62,9 @@ def test_import_takes_little_time():
     )
     times = []
     for _ in range(5):
-        done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, timeout=120)
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, timeout=120
+        )
         seconds, *modules = done.stdout.split()
         times.append(float(seconds))
         assert not {"scipy", "sklearn", "pandas", "polars", "pyarrow", "onnx"} & set(modules)

@@ -5,10 +5,10 @@ from numpy.typing import NDArray
 
 from .sgd import State
 
-Array = NDArray[Any]
+_Array = NDArray[Any]
 
 LARGEST_CREW: int
 
 def merge(
-    state: State, weights: Array, velocity: Array, copies: Sequence[State], due: float, first: int, last: int
+    state: State, weights: _Array, velocity: _Array, copies: Sequence[State], due: float, first: int, last: int
 ) -> tuple[float, float]: ...
