@@ -44,15 +44,6 @@ def fails(capsys):
     return fails
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write(name, text):
-        (tmp_path / name).write_text(text)
-        return tmp_path / name
-
-    return write
-
-
 def two_classes(first, labels=("-1", "+1"), rows=60):
     """Rows that a hyperplane separates, features counted from `first`."""
     lines = []

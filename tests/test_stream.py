@@ -36,15 +36,6 @@ def rows(n, labels, first=1, late_zero=False, seed=0):
 
 
 @pytest.fixture
-def write(tmp_path):
-    def write(name, text):
-        (tmp_path / name).write_text(text)
-        return tmp_path / name
-
-    return write
-
-
-@pytest.fixture
 def run(capsys, tmp_path):
     """Run `train`, which must succeed; the model and the lines that it printed."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_svmlight_file
 from svmlight_fuzz import as_rows, bits, fuzz, naive, naive_rows_or_line, parsed
 
 from fastsgd import load_svmlight
@@ -213,8 +214,7 @@ def test_fault(load, line, message, tail):
 
 @pytest.mark.parametrize("name", ["a9a.gz", "a9a.t.gz"])
 def test_equals_scikit_learn(name):
-    datasets = pytest.importorskip("sklearn.datasets")
-    expected, labels = datasets.load_svmlight_file(str(DATA / name), dtype=np.float32)
+    expected, labels = load_svmlight_file(str(DATA / name), dtype=np.float32)
     X, y = load_svmlight(DATA / name)
     assert X.shape == expected.shape
     assert y.tolist() == labels.tolist()

@@ -102,20 +102,11 @@ cdef class State:
 
 
 def swap(State a, State b):
-    """Exchange everything, arrays by reference; in one go, so that no signal's handler sees half of it."""
-    a.weights, b.weights = b.weights, a.weights
-    a.bias, b.bias = b.bias, a.bias
-    a.feature_major, b.feature_major = b.feature_major, a.feature_major
-    a.average, b.average = b.average, a.average
-    a.average_bias, b.average_bias = b.average_bias, a.average_bias
-    a.received, b.received = b.received, a.received
-    a.t, b.t = b.t, a.t
-    a.scale, b.scale = b.scale, a.scale
-    a.average_scale, b.average_scale = b.average_scale, a.average_scale
-    a.averaged, b.averaged = b.averaged, a.averaged
-    a.penalty_total, b.penalty_total = b.penalty_total, a.penalty_total
-    a.sum_squares, b.sum_squares = b.sum_squares, a.sum_squares
-    a.sum_abs, b.sum_abs = b.sum_abs, a.sum_abs
+    """Exchange everything, arrays by reference; compiled, so that no signal's handler runs in between."""
+    for name in STATE_FIELDS:
+        ours, theirs = getattr(a, name), getattr(b, name)
+        setattr(a, name, theirs)
+        setattr(b, name, ours)
 
 
 cdef class Totals:
