@@ -1,6 +1,7 @@
 """The compiled modules and their compiler flags; everything else is in pyproject.toml."""
 
 import sys
+from glob import glob
 
 from setuptools import Extension, setup
 
@@ -16,7 +17,7 @@ setup(
             f"fastsgd.core.{name}",
             [f"fastsgd/core/{name}.pyx"],
             include_dirs=["fastsgd/core"],
-            depends=["fastsgd/core/simd.h", "fastsgd/core/steps.h", "fastsgd/core/words.h"],
+            depends=[*glob("fastsgd/core/*.h"), *glob("fastsgd/core/*.pxd")],
             extra_compile_args=compile_args,
             libraries=libraries,
         )

@@ -150,5 +150,7 @@ def unpack(values: Mapping[str, Any], arrays: Mapping[str, Array], prefix: str) 
     """The state that `pack` took apart; KeyError if its weights are missing."""
     state = sgd.State(arrays[f"{prefix}.weights"], arrays[f"{prefix}.bias"], True)
     for name in sgd.STATE_FIELDS:
-        setattr(state, name, values.get(name, arrays.get(f"{prefix}.{name}")))
+        value = values.get(name, arrays.get(f"{prefix}.{name}"))
+        if value is not None:  # what a file does not have is as in a new state
+            setattr(state, name, value)
     return state

@@ -32,6 +32,7 @@ class State:
     weights: _Array
     bias: _Array
     feature_major: bool
+    hidden: int
     t: float
     scale: float
     average: _Array | None
@@ -42,7 +43,13 @@ class State:
     penalty_total: float
     sum_squares: float
     sum_abs: float
-    def __init__(self, weights: _Array, bias: _Array, feature_major: bool) -> None: ...
+    def __init__(self, weights: _Array, bias: _Array, feature_major: bool, hidden: int = 0) -> None: ...
+    @property
+    def outputs(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def first(self) -> int: ...
 
 def swap(a: State, b: State) -> None: ...
 

@@ -5,31 +5,21 @@
 Arguments are trusted: `_validation` has checked shapes, indices and values before.
 """
 
-from cpython.exc cimport PyErr_CheckSignals
 from cython cimport floating
-from libc.math cimport fabs, isfinite
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.math cimport fabs
+from libc.stdint cimport uint32_t, uint64_t
 
-from .losses cimport Loss
-from .rows cimport (
-    Account, dense_t, dots, fastsgd_prefetch, index_t, row_add, row_norm, row_prefetch, row_scores, row_step,
-    settle_all,
+from .job cimport (
+    Bounds, Job, differentiate, find_row, fold_scale, look_ahead, look_at_signals, plan_move, read_target, row_begin,
+    row_bounds, shrink,
 )
-from .schedules cimport PA1, Schedule, StepRule, passive_aggressive, step_size
+from .losses cimport Loss
+from .rows cimport Account, dense_t, dots, index_t, row_add, row_norm, row_scores, row_step, settle_all
+from .schedules cimport PA1, Schedule, step_size
 
 import numpy as np
 
 SCHEDULES = {name: i for i, name in enumerate(("constant", "optimal", "invscaling", "adaptive", "pa1", "pa2"))}
-
-cdef enum:
-    VALUES_AHEAD = 4    # rows whose values and indices are asked for before their turn,
-    ROWS_AHEAD = 8      # and whose bounds and targets are
-
-cdef double LARGEST_DERIVATIVE = 1e12
-cdef Py_ssize_t LONG_WORK = 4_000_000   # multiply-adds within one batch between two looks at Python's signals
-# Below this the l2 scale is folded into the weights: rarely, and before the average, a difference of
-# terms 1 / scale times its size, loses digits in float32.
-cdef double SMALLEST_SCALE = 1e-4
 
 
 cdef class Settings:
@@ -38,12 +28,6 @@ cdef class Settings:
     `strength` is the penalty's factor: alpha, or 0 without a penalty, when alpha still sets the 'optimal' step.
     `average_from` is the first step whose iterate is averaged.
     """
-
-    cdef StepRule rule
-    cdef double strength, l1_ratio, intercept_decay
-    cdef bint fit_intercept
-    cdef readonly Py_ssize_t batch_size
-    cdef public double average_from
 
     def __init__(self, *, schedule, double eta0, double power_t, double alpha, double strength, double l1_ratio,
                  double intercept_decay, bint fit_intercept, Py_ssize_t batch_size, double average_from):
@@ -64,7 +48,7 @@ cdef class Settings:
 
 
 STATE_FIELDS = (
-    "weights", "bias", "feature_major", "t", "scale", "average", "average_bias", "average_scale", "averaged",
+    "weights", "bias", "feature_major", "hidden", "t", "scale", "average", "average_bias", "average_scale", "averaged",
     "received", "penalty_total", "sum_squares", "sum_abs",
 )
 
@@ -78,6 +62,9 @@ cdef class State:
         Class-major (K x d) for dense rows, feature-major (d x K) for CSR; float32 or float64.
     bias : ndarray of float64 of shape (K,)
     feature_major : bool
+    hidden : int
+        0; or the units h of a network's hidden layer. Then `weights` are those of W1 in the layout above, K being h,
+        followed by W2, class-major, and `bias` is b1 followed by b2.
     t : float
         The number of the next step.
     scale : float
@@ -92,13 +79,24 @@ cdef class State:
         ||W||^2 and ||W||_1, exact after `measure`, updated by differences from then on.
     """
 
-    cdef public object weights, bias, average, average_bias, received
-    cdef public bint feature_major
-    cdef public double t, scale, average_scale, averaged, penalty_total, sum_squares, sum_abs
-
-    def __init__(self, weights, bias, feature_major):
-        self.weights, self.bias, self.feature_major = weights, bias, feature_major
+    def __init__(self, weights, bias, feature_major, hidden=0):
+        self.weights, self.bias, self.feature_major, self.hidden = weights, bias, feature_major, hidden
         self.t = self.scale = 1.0
+
+    @property
+    def outputs(self):
+        """K."""
+        return len(self.bias) - self.hidden
+
+    @property
+    def width(self):
+        """Weights that a feature has: the outputs or, of a network, the hidden units."""
+        return self.hidden or len(self.bias)
+
+    @property
+    def first(self):
+        """How many of the weights belong to features, and are laid out as the rows are."""
+        return len(self.weights) - self.hidden * self.outputs
 
 
 def swap(State a, State b):
@@ -116,33 +114,8 @@ cdef class Totals:
     `clipped` counts derivatives cut off at 1e12; `bad_row` is the row whose score was not finite, or -1.
     """
 
-    cdef public double loss, penalty, weight
-    cdef public Py_ssize_t clipped, bad_row
-
     def __init__(self):
         self.bad_row = -1
-
-
-cdef struct Bounds:     # where rows begin: CSR's indptr of either width, or the length of a dense row
-    const int32_t* narrow
-    const int64_t* wide
-    Py_ssize_t length
-
-
-cdef inline Py_ssize_t row_begin(const index_t* columns, const Bounds* bounds, Py_ssize_t row) noexcept nogil:
-    if index_t is dense_t:
-        return row * bounds.length
-    else:
-        return bounds.wide[row] if bounds.wide != NULL else bounds.narrow[row]
-
-
-cdef Bounds row_bounds(const int32_t[::1] narrow, const int64_t[::1] wide, Py_ssize_t length):
-    cdef Bounds bounds = Bounds(NULL, NULL, length)
-    if narrow is not None:
-        bounds.narrow = &narrow[0]
-    if wide is not None:
-        bounds.wide = &wide[0]
-    return bounds
 
 
 # Tags: one output and one row a step, known when compiling, so that no loop over either remains; or any number.
@@ -157,41 +130,6 @@ ctypedef fused outputs_t:
     many_t
 
 
-# One call of `train`, in plain C: what is given, what changes with every step, what is summed up.
-cdef struct Job:
-    const uint32_t* order
-    Py_ssize_t rows, batch, K
-    Bounds bounds
-    const double* sample_weight     # or NULL
-    Py_ssize_t width                # numbers a row in targets
-    Py_ssize_t together             # outputs that one call of the loss takes
-    double off                      # target of the outputs that are not the row's class
-    StepRule rule
-    double l2, l1                   # strengths of the penalties
-    double intercept_decay, average_from
-    bint fit_intercept
-    # The norms of W are kept up to date by comparing weights before and after, or, one row at a time and with l2
-    # alone, from the scores: ||W + c x||^2 = ||W||^2 + 2 c W.x + c^2 ||x||^2.
-    bint counted, followed
-
-    Py_ssize_t size                 # of weights, and of what is like it
-    double* bias
-    double* average_bias
-    double step, scale, average_scale, averaged, penalty_total, sum_squares, sum_abs
-
-    double* z                       # scores, targets and moves of one row, derivatives of a batch
-    double* t
-    double* move
-    double* g
-    double norm                     # ||x||^2
-
-    double loss, penalty, weight
-    Py_ssize_t clipped, bad_row
-
-    bint single                     # all the rows are one batch,
-    Py_ssize_t work                 # so this counts multiply-adds, to look at Python's signals now and then
-
-
 def train(Loss loss, Settings settings, State state, const floating[::1] data, const index_t[::1] indices, indptr,
           const floating[:, ::1] targets, const double[::1] sample_weight, const uint32_t[::1] order, Totals totals):
     """Learn from the rows `order`, in that order, adding to `totals`; stops before a row whose score is not finite.
@@ -202,8 +140,6 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
     """
     cdef floating[::1] weights = state.weights, average = state.average, received = state.received
     cdef double[::1] bias = state.bias, average_bias = state.average_bias
-    cdef const int32_t[::1] narrow = narrow_of(indptr)
-    cdef const int64_t[::1] wide = wide_of(indptr)
     cdef Py_ssize_t K = bias.shape[0]
     cdef double[:, ::1] scratch = np.empty((min(settings.batch_size, order.shape[0]) + 3, K))
     cdef floating* running = NULL
@@ -215,34 +151,50 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
         running = &average[0]
     if received is not None:
         got = &received[0]
-    job.order, job.rows, job.batch, job.K = &order[0], order.shape[0], settings.batch_size, K
-    job.bounds = row_bounds(narrow, wide, weights.shape[0] // K)
-    job.sample_weight = job.average_bias = NULL
-    if sample_weight is not None:
-        job.sample_weight = &sample_weight[0]
+    job = open_job(loss, settings, state, order, row_bounds(indptr, weights.shape[0] // K), targets.shape[1],
+                   sample_weight, K, scratch)
+    job.size, job.bias = weights.shape[0], &bias[0]
     if running != NULL:
         job.average_bias = &average_bias[0]
-    job.width = targets.shape[1]
+    job.counted = got != NULL or (job.l2 > 0 and job.batch > 1)
+    job.followed = job.l2 > 0 and not job.counted
+    with nogil:
+        if K == 1 and job.batch == 1:
+            run(&job, loss, &data[0], &indices[0], &targets[0, 0], &weights[0], running, got, <one_t*>NULL)
+        else:
+            run(&job, loss, &data[0], &indices[0], &targets[0, 0], &weights[0], running, got, <many_t*>NULL)
+    close_job(&job, state, totals)
+
+
+cdef Job open_job(Loss loss, Settings settings, State state, const uint32_t[::1] order, Bounds bounds,
+                  Py_ssize_t width, const double[::1] sample_weight, Py_ssize_t K, double[:, ::1] scratch):
+    """A pass of K outputs; `scratch` has K columns, and rows for a batch and three more. The caller sets size, bias,
+    average_bias, counted and followed."""
+    cdef Job job
+    job.order, job.rows, job.batch, job.K = &order[0], order.shape[0], settings.batch_size, K
+    job.bounds, job.width = bounds, width
+    job.sample_weight = job.average_bias = job.bias = NULL
+    if sample_weight is not None:
+        job.sample_weight = &sample_weight[0]
     job.together = K if loss.joint else 1
     job.off = 0.0 if loss.joint else -1.0
     job.rule = settings.rule
     job.l2, job.l1 = settings.strength * (1 - settings.l1_ratio), settings.strength * settings.l1_ratio
     job.intercept_decay, job.fit_intercept = settings.intercept_decay, settings.fit_intercept
     job.average_from = settings.average_from
-    job.counted = got != NULL or (job.l2 > 0 and job.batch > 1)
-    job.followed = job.l2 > 0 and not job.counted
-    job.size, job.bias = weights.shape[0], &bias[0]
+    job.counted = job.followed = False
+    job.size = 0
     job.move, job.z, job.t, job.g, job.norm = &scratch[0, 0], &scratch[1, 0], &scratch[2, 0], &scratch[3, 0], 0
     job.step, job.scale, job.average_scale, job.averaged = state.t, state.scale, state.average_scale, state.averaged
     job.penalty_total, job.sum_squares, job.sum_abs = state.penalty_total, state.sum_squares, state.sum_abs
     job.loss = job.penalty = job.weight = 0
     job.clipped, job.bad_row = 0, -1
     job.single, job.work = 1 < job.rows <= job.batch, 0
-    with nogil:
-        if K == 1 and job.batch == 1:
-            run(&job, loss, &data[0], &indices[0], &targets[0, 0], &weights[0], running, got, <one_t*>NULL)
-        else:
-            run(&job, loss, &data[0], &indices[0], &targets[0, 0], &weights[0], running, got, <many_t*>NULL)
+    return job
+
+
+cdef void close_job(const Job* job, State state, Totals totals):
+    """What the pass has come to."""
     state.t, state.scale, state.average_scale, state.averaged = job.step, job.scale, job.average_scale, job.averaged
     state.penalty_total, state.sum_squares, state.sum_abs = job.penalty_total, job.sum_squares, job.sum_abs
     totals.loss += job.loss
@@ -250,14 +202,6 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
     totals.weight += job.weight
     totals.clipped += job.clipped
     totals.bad_row = job.bad_row
-
-
-def narrow_of(indptr):
-    return indptr if indptr is not None and indptr.itemsize == 4 else None
-
-
-def wide_of(indptr):
-    return indptr if indptr is not None and indptr.itemsize == 8 else None
 
 
 cdef inline int run(Job* job, Loss loss, const floating* data, const index_t* columns, const floating* targets,
@@ -317,131 +261,6 @@ cdef inline int run(Job* job, Loss loss, const floating* data, const index_t* co
     return 0
 
 
-cdef inline int look_at_signals(Job* job, Py_ssize_t work) except -1 nogil:
-    job.work += work
-    if job.work >= LONG_WORK:
-        job.work = 0
-        with gil:
-            PyErr_CheckSignals()
-    return 0
-
-
-cdef inline Py_ssize_t find_row(const Job* job, const index_t* columns, Py_ssize_t at, Py_ssize_t* start,
-                                Py_ssize_t* nnz) noexcept nogil:
-    """The row whose turn is `at`, and where its values are."""
-    cdef Py_ssize_t row = job.order[at]
-    start[0] = row_begin(columns, &job.bounds, row)
-    nnz[0] = row_begin(columns, &job.bounds, row + 1) - start[0]
-    return row
-
-
-cdef inline void look_ahead(const Job* job, const floating* data, const index_t* columns, const floating* targets,
-                            Py_ssize_t at) noexcept nogil:
-    """Ask memory for the rows that come next: shuffled rows are cache misses otherwise."""
-    cdef Py_ssize_t row, start, nnz
-    if at + VALUES_AHEAD < job.rows:
-        find_row(job, columns, at + VALUES_AHEAD, &start, &nnz)
-        row_prefetch(data, columns, start, nnz)
-    if at + ROWS_AHEAD < job.rows:
-        row = job.order[at + ROWS_AHEAD]
-        fastsgd_prefetch(targets + row * job.width, sizeof(floating))
-        if job.bounds.wide != NULL:
-            fastsgd_prefetch(job.bounds.wide + row, sizeof(int64_t))
-        elif job.bounds.narrow != NULL:
-            fastsgd_prefetch(job.bounds.narrow + row, sizeof(int32_t))
-
-
-cdef inline void read_target(const floating* target, Py_ssize_t width, Py_ssize_t K, double off,
-                             double* t) noexcept nogil:
-    """K numbers as they are; one class number as 1 at the class and `off` elsewhere."""
-    cdef Py_ssize_t k
-    if width == K:
-        for k in range(K):
-            t[k] = target[k]
-    else:
-        for k in range(K):
-            t[k] = off
-        t[<Py_ssize_t>target[0]] = 1.0
-
-
-cdef inline bint differentiate(Job* job, Loss loss, Py_ssize_t row, double* g, Py_ssize_t K) noexcept nogil:
-    """From w.x to scores and g = s dL/dz, clipped (under PA times its step as well); False if a score is not finite."""
-    cdef Py_ssize_t k = 0, j
-    cdef double s = job.sample_weight[row] if job.sample_weight != NULL else 1.0
-    cdef double score, value, total = 0.0, factor
-    cdef bint finite = True
-    for k in range(K):
-        score = job.scale * job.z[k] + job.bias[k]
-        job.z[k] = score
-        finite &= isfinite(score) != 0
-    if not finite:
-        return False
-    k = 0
-    while k < K:
-        value = loss.evaluate(job.z + k, job.t + k, job.together, g + k)
-        total += value
-        factor = s * passive_aggressive(&job.rule, value, job.norm) if job.rule.schedule >= PA1 else s
-        for j in range(k, k + job.together):
-            if factor != 1:     # a multiplication less for the next row to wait for
-                g[j] *= factor
-            if fabs(g[j]) > LARGEST_DERIVATIVE:
-                g[j] = LARGEST_DERIVATIVE if g[j] > 0 else -LARGEST_DERIVATIVE
-                job.clipped += 1
-        k += job.together
-    job.loss += s * total
-    # Term by term: a norm may have overflowed, and 0 times infinity is NaN.
-    if job.l2 > 0:
-        job.penalty += s * 0.5 * job.l2 * job.sum_squares
-    if job.l1 > 0:
-        job.penalty += s * job.l1 * job.sum_abs
-    job.weight += s
-    return True
-
-
-cdef inline double shrink(Job* job, double eta, floating* w, floating* average) noexcept nogil:
-    """The l2 part of a step, one scalar in front of the weights; returns the factor."""
-    cdef double keep = 1 - eta * job.l2
-    keep = keep if keep > 0 else 0.0
-    job.scale *= keep
-    job.sum_squares *= keep * keep
-    job.sum_abs *= keep
-    if job.scale < SMALLEST_SCALE:
-        fold_scale(&job.scale, &job.average_scale, w, average, job.size)
-    return keep
-
-
-cdef void fold_scale(double* scale, double* average_scale, floating* w, floating* average,
-                     Py_ssize_t size) noexcept nogil:
-    """Multiply the scale into the weights; the sum of the averaged iterates stays what it is."""
-    cdef Py_ssize_t i
-    if average != NULL:
-        for i in range(size):
-            average[i] -= <floating>(average_scale[0] * w[i])
-        average_scale[0] = 0.0
-    for i in range(size):
-        w[i] = <floating>(scale[0] * w[i])
-    scale[0] = 1.0
-
-
-cdef inline bint plan_move(Job* job, const double* g, double eta, double keep, Py_ssize_t K) noexcept nogil:
-    """Move the bias, and say how the row moves the stored weights; False if it does not."""
-    cdef Py_ssize_t k
-    cdef double c, eta_stored
-    cdef bint moves = False
-    if job.rule.schedule >= PA1:
-        eta /= job.rule.eta0        # the step is in g already
-    eta_stored = eta / job.scale
-    for k in range(K):
-        c = -eta * g[k]
-        moves |= c != 0
-        if job.followed and c != 0:
-            job.sum_squares += c * (2 * keep * (job.z[k] - job.bias[k]) + c * job.norm)
-        if job.fit_intercept:
-            job.bias[k] += c * job.intercept_decay
-        job.move[k] = -eta_stored * g[k]
-    return moves
-
-
 cdef inline void extend_average(Job* job, Py_ssize_t K) noexcept nogil:
     cdef Py_ssize_t k
     job.averaged += 1
@@ -482,9 +301,7 @@ def scores(const floating[::1] data, const index_t[::1] indices, indptr, const u
            const floating[::1] weights, const double[::1] bias, double scale, floating[:, ::1] out):
     """out[i] = scale W x + b of row order[i], or of row i if order is None; weights as in State."""
     cdef Py_ssize_t K = bias.shape[0], i, k, row, start
-    cdef const int32_t[::1] narrow = narrow_of(indptr)
-    cdef const int64_t[::1] wide = wide_of(indptr)
-    cdef Bounds bounds = row_bounds(narrow, wide, weights.shape[0] // K)
+    cdef Bounds bounds = row_bounds(indptr, weights.shape[0] // K)
     cdef double[::1] z = np.empty(K)
     with nogil:
         for i in range(out.shape[0]):

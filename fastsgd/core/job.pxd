@@ -1,0 +1,212 @@
+# One pass over the rows in plain C: what it is given, what changes with every step, what it sums up; and the parts of
+# a step that need no more than that. Inline, for the kernels that make a pass of them: sgd and network.
+
+from cpython.exc cimport PyErr_CheckSignals
+from cython cimport floating
+from libc.math cimport fabs, isfinite
+from libc.stdint cimport int32_t, int64_t, uint32_t
+
+from .losses cimport Loss
+from .rows cimport dense_t, fastsgd_prefetch, index_t, row_prefetch
+from .schedules cimport PA1, StepRule, passive_aggressive
+
+cdef enum:
+    VALUES_AHEAD = 4        # rows whose values and indices are asked for before their turn,
+    ROWS_AHEAD = 8          # and whose bounds and targets are
+    LONG_WORK = 4_000_000   # multiply-adds within one batch between two looks at Python's signals
+
+cdef extern from *:
+    """
+    #define FASTSGD_LARGEST_DERIVATIVE 1e12
+    /* Below this the l2 scale is folded into the weights: rarely, and before the average, a difference of terms
+     * 1 / scale times its size, loses digits in float32. */
+    #define FASTSGD_SMALLEST_SCALE 1e-4
+    """
+    const double LARGEST_DERIVATIVE "FASTSGD_LARGEST_DERIVATIVE"
+    const double SMALLEST_SCALE "FASTSGD_SMALLEST_SCALE"
+
+
+cdef struct Bounds:     # where rows begin: CSR's indptr of either width, or the length of a dense row
+    const int32_t* narrow
+    const int64_t* wide
+    Py_ssize_t length
+
+
+cdef inline Py_ssize_t row_begin(const index_t* columns, const Bounds* bounds, Py_ssize_t row) noexcept nogil:
+    if index_t is dense_t:
+        return row * bounds.length
+    else:
+        return bounds.wide[row] if bounds.wide != NULL else bounds.narrow[row]
+
+
+cdef inline Bounds row_bounds(indptr, Py_ssize_t length):
+    """Of a CSR matrix's indptr, or, if that is None, of dense rows. It points into indptr."""
+    cdef Bounds bounds = Bounds(NULL, NULL, length)
+    cdef const int32_t[::1] narrow
+    cdef const int64_t[::1] wide
+    if indptr is not None and indptr.itemsize == 4:
+        narrow = indptr
+        bounds.narrow = &narrow[0]
+    elif indptr is not None:
+        wide = indptr
+        bounds.wide = &wide[0]
+    return bounds
+
+
+cdef struct Job:
+    const uint32_t* order
+    Py_ssize_t rows, batch, K
+    Bounds bounds
+    const double* sample_weight     # or NULL
+    Py_ssize_t width                # numbers a row in targets
+    Py_ssize_t together             # outputs that one call of the loss takes
+    double off                      # target of the outputs that are not the row's class
+    StepRule rule
+    double l2, l1                   # strengths of the penalties
+    double intercept_decay, average_from
+    bint fit_intercept
+    # The norms of W are kept up to date by comparing weights before and after, or, one row at a time and with l2
+    # alone, from the scores: ||W + c x||^2 = ||W||^2 + 2 c W.x + c^2 ||x||^2.
+    bint counted, followed
+
+    Py_ssize_t size                 # of weights, and of what is like it
+    double* bias
+    double* average_bias
+    double step, scale, average_scale, averaged, penalty_total, sum_squares, sum_abs
+
+    double* z                       # scores, targets and moves of one row, derivatives of a batch
+    double* t
+    double* move
+    double* g
+    double norm                     # ||x||^2
+
+    double loss, penalty, weight
+    Py_ssize_t clipped, bad_row
+
+    bint single                     # all the rows are one batch,
+    Py_ssize_t work                 # so this counts multiply-adds, to look at Python's signals now and then
+
+
+cdef inline int look_at_signals(Job* job, Py_ssize_t work) except -1 nogil:
+    job.work += work
+    if job.work >= LONG_WORK:
+        job.work = 0
+        with gil:
+            PyErr_CheckSignals()
+    return 0
+
+
+cdef inline Py_ssize_t find_row(const Job* job, const index_t* columns, Py_ssize_t at, Py_ssize_t* start,
+                                Py_ssize_t* nnz) noexcept nogil:
+    """The row whose turn is `at`, and where its values are."""
+    cdef Py_ssize_t row = job.order[at]
+    start[0] = row_begin(columns, &job.bounds, row)
+    nnz[0] = row_begin(columns, &job.bounds, row + 1) - start[0]
+    return row
+
+
+cdef inline void look_ahead(const Job* job, const floating* data, const index_t* columns, const floating* targets,
+                            Py_ssize_t at) noexcept nogil:
+    """Ask memory for the rows that come next: shuffled rows are cache misses otherwise."""
+    cdef Py_ssize_t row, start, nnz
+    if at + VALUES_AHEAD < job.rows:
+        find_row(job, columns, at + VALUES_AHEAD, &start, &nnz)
+        row_prefetch(data, columns, start, nnz)
+    if at + ROWS_AHEAD < job.rows:
+        row = job.order[at + ROWS_AHEAD]
+        fastsgd_prefetch(targets + row * job.width, sizeof(floating))
+        if job.bounds.wide != NULL:
+            fastsgd_prefetch(job.bounds.wide + row, sizeof(int64_t))
+        elif job.bounds.narrow != NULL:
+            fastsgd_prefetch(job.bounds.narrow + row, sizeof(int32_t))
+
+
+cdef inline void read_target(const floating* target, Py_ssize_t width, Py_ssize_t K, double off,
+                             double* t) noexcept nogil:
+    """K numbers as they are; one class number as 1 at the class and `off` elsewhere."""
+    cdef Py_ssize_t k
+    if width == K:
+        for k in range(K):
+            t[k] = target[k]
+    else:
+        for k in range(K):
+            t[k] = off
+        t[<Py_ssize_t>target[0]] = 1.0
+
+
+cdef inline bint differentiate(Job* job, Loss loss, Py_ssize_t row, double* g, Py_ssize_t K) noexcept nogil:
+    """From w.x to scores and g = s dL/dz, clipped (under PA times its step as well); False if a score is not finite."""
+    cdef Py_ssize_t k = 0, j
+    cdef double s = job.sample_weight[row] if job.sample_weight != NULL else 1.0
+    cdef double score, value, total = 0.0, factor
+    cdef bint finite = True
+    for k in range(K):
+        score = job.scale * job.z[k] + job.bias[k]
+        job.z[k] = score
+        finite &= isfinite(score) != 0
+    if not finite:
+        return False
+    k = 0
+    while k < K:
+        value = loss.evaluate(job.z + k, job.t + k, job.together, g + k)
+        total += value
+        factor = s * passive_aggressive(&job.rule, value, job.norm) if job.rule.schedule >= PA1 else s
+        for j in range(k, k + job.together):
+            if factor != 1:     # a multiplication less for the next row to wait for
+                g[j] *= factor
+            if fabs(g[j]) > LARGEST_DERIVATIVE:
+                g[j] = LARGEST_DERIVATIVE if g[j] > 0 else -LARGEST_DERIVATIVE
+                job.clipped += 1
+        k += job.together
+    job.loss += s * total
+    # Term by term: a norm may have overflowed, and 0 times infinity is NaN.
+    if job.l2 > 0:
+        job.penalty += s * 0.5 * job.l2 * job.sum_squares
+    if job.l1 > 0:
+        job.penalty += s * job.l1 * job.sum_abs
+    job.weight += s
+    return True
+
+
+cdef inline double shrink(Job* job, double eta, floating* w, floating* average) noexcept nogil:
+    """The l2 part of a step, one scalar in front of the weights; returns the factor."""
+    cdef double keep = 1 - eta * job.l2
+    keep = keep if keep > 0 else 0.0
+    job.scale *= keep
+    job.sum_squares *= keep * keep
+    job.sum_abs *= keep
+    if job.scale < SMALLEST_SCALE:
+        fold_scale(&job.scale, &job.average_scale, w, average, job.size)
+    return keep
+
+
+cdef inline void fold_scale(double* scale, double* average_scale, floating* w, floating* average,
+                            Py_ssize_t size) noexcept nogil:
+    """Multiply the scale into the weights; the sum of the averaged iterates stays what it is."""
+    cdef Py_ssize_t i
+    if average != NULL:
+        for i in range(size):
+            average[i] -= <floating>(average_scale[0] * w[i])
+        average_scale[0] = 0.0
+    for i in range(size):
+        w[i] = <floating>(scale[0] * w[i])
+    scale[0] = 1.0
+
+
+cdef inline bint plan_move(Job* job, const double* g, double eta, double keep, Py_ssize_t K) noexcept nogil:
+    """Move the bias, and say how the row moves the stored weights; False if it does not."""
+    cdef Py_ssize_t k
+    cdef double c, eta_stored
+    cdef bint moves = False
+    if job.rule.schedule >= PA1:
+        eta /= job.rule.eta0        # the step is in g already
+    eta_stored = eta / job.scale
+    for k in range(K):
+        c = -eta * g[k]
+        moves |= c != 0
+        if job.followed and c != 0:
+            job.sum_squares += c * (2 * keep * (job.z[k] - job.bias[k]) + c * job.norm)
+        if job.fit_intercept:
+            job.bias[k] += c * job.intercept_decay
+        job.move[k] = -eta_stored * g[k]
+    return moves

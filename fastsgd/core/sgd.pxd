@@ -1,0 +1,32 @@
+# What a run is given, carries on and sums up, and one pass of it: for the kernels beside sgd that make passes.
+
+from libc.stdint cimport uint32_t
+
+from .job cimport Bounds, Job
+from .losses cimport Loss
+from .schedules cimport StepRule
+
+
+cdef class Settings:
+    cdef StepRule rule
+    cdef double strength, l1_ratio, intercept_decay
+    cdef bint fit_intercept
+    cdef readonly Py_ssize_t batch_size
+    cdef public double average_from
+
+
+cdef class State:
+    cdef public object weights, bias, average, average_bias, received
+    cdef public bint feature_major
+    cdef public Py_ssize_t hidden
+    cdef public double t, scale, average_scale, averaged, penalty_total, sum_squares, sum_abs
+
+
+cdef class Totals:
+    cdef public double loss, penalty, weight
+    cdef public Py_ssize_t clipped, bad_row
+
+
+cdef Job open_job(Loss loss, Settings settings, State state, const uint32_t[::1] order, Bounds bounds,
+                  Py_ssize_t width, const double[::1] sample_weight, Py_ssize_t K, double[:, ::1] scratch)
+cdef void close_job(const Job* job, State state, Totals totals)
