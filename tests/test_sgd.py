@@ -200,6 +200,20 @@ def test_stopping(penalty):
         assert 4 < len(expected.loss_curve) < 500
 
 
+@pytest.mark.parametrize("size", [0.0, 1e-3, 5.0, 40.0, 600.0])
+@pytest.mark.parametrize("side", [1, -1, 0])
+def test_the_sum_of_many_logistic_losses_keeps_its_digits(size, side):
+    n = 5000
+    random = np.random.default_rng(0)
+    y = random.integers(0, 2, n)
+    margins = size * random.uniform(0.9, 1, n) * (side or random.choice([-1, 1], n))
+    z = margins * (2 * y - 1)
+    still = {"learning_rate": "constant", "eta0": 1e-290, "penalty": None, "fit_intercept": False}
+    model = estimator("log_loss", y, **still | {"max_iter": 1}).fit(z[:, None], y, coef_init=[[1.0]])
+    losses = np.log1p(np.exp(-np.abs(margins))) + np.maximum(0, -margins)
+    assert model.loss_curve_ == pytest.approx([losses.mean()], rel=1e-13)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_derivatives_beyond_1e12_are_cut_off_with_a_warning(layout):
     X, _, y = make_data()

@@ -3,10 +3,10 @@
 
 from cpython.exc cimport PyErr_CheckSignals
 from cython cimport floating
-from libc.math cimport fabs, isfinite
+from libc.math cimport fabs, isfinite, log1p
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
-from .losses cimport Loss
+from .losses cimport Loss, logistic
 from .rows cimport dense_t, fastsgd_prefetch, index_t, row_prefetch
 from .schedules cimport PA1, StepRule, passive_aggressive
 
@@ -18,11 +18,13 @@ cdef enum:
 cdef extern from *:
     """
     #define FASTSGD_LARGEST_DERIVATIVE 1e12
+    #define FASTSGD_LARGEST_PRODUCT 1e300
     /* Below this the l2 scale is folded into the weights: rarely, and before the average, a difference of terms
      * 1 / scale times its size, loses digits in float32. */
     #define FASTSGD_SMALLEST_SCALE 1e-4
     """
     const double LARGEST_DERIVATIVE "FASTSGD_LARGEST_DERIVATIVE"
+    const double LARGEST_PRODUCT "FASTSGD_LARGEST_PRODUCT"
     const double SMALLEST_SCALE "FASTSGD_SMALLEST_SCALE"
 
 
@@ -80,6 +82,9 @@ cdef struct Job:
     double* g
     double norm                     # ||x||^2
 
+    # Of log_loss one logarithm is taken for many rows of weight 1, at 1 + product; `loss` is without it.
+    bint logistic
+    double product
     double loss, penalty, weight
     Py_ssize_t clipped, bad_row
 
@@ -148,7 +153,10 @@ cdef inline bint differentiate(Job* job, Loss loss, Py_ssize_t row, double* g, P
         return False
     k = 0
     while k < K:
-        value = loss.evaluate(job.z + k, job.t + k, job.together, g + k)
+        if job.logistic and s == 1:
+            multiply(job, logistic(job.z[k], job.t[k], g + k, &value))
+        else:
+            value = loss.evaluate(job.z + k, job.t + k, job.together, g + k)
         total += value
         factor = s * passive_aggressive(&job.rule, value, job.norm) if job.rule.schedule >= PA1 else s
         for j in range(k, k + job.together):
@@ -166,6 +174,14 @@ cdef inline bint differentiate(Job* job, Loss loss, Py_ssize_t row, double* g, P
         job.penalty += s * job.l1 * job.sum_abs
     job.weight += s
     return True
+
+
+cdef inline void multiply(Job* job, double e) noexcept nogil:
+    """1 + product becomes (1 + product) (1 + e), and no digit of a small e is lost."""
+    job.product += e + job.product * e
+    if job.product > LARGEST_PRODUCT:
+        job.loss += log1p(job.product)
+        job.product = 0
 
 
 cdef inline double shrink(Job* job, double eta, floating* w, floating* average) noexcept nogil:

@@ -179,13 +179,8 @@ cdef class LogLoss(Loss):
         return np.all(np.abs(t) <= 1)
 
     cdef double evaluate(self, const double* z, const double* t, Py_ssize_t outputs, double* g) noexcept nogil:
-        cdef double m = t[0] * z[0], e = exp(-fabs(z[0])), s = 1 + e, log_s = log_of_sum(e, s)
-        if fabs(t[0]) != 1:
-            g[0] = (1 / s if z[0] > 0 else e / s) - (t[0] + 1) / 2
-            return log_s + (0.5 * fabs(z[0]) - 0.5 * m)
-        # sigma(-m) is e / s or 1 / s; chosen without a branch, which would often be mispredicted.
-        g[0] = -t[0] * ((e if m > 0 else 1.0) / s)
-        return log_s + (0.0 if m > 0 else -m)
+        cdef double rest, e = logistic(z[0], t[0], g, &rest)
+        return log_of_sum(e, 1 + e) + rest
 
 
 cdef class Hinge(Loss):

@@ -6,14 +6,14 @@ Arguments are trusted: `_validation` has checked shapes, indices and values befo
 """
 
 from cython cimport floating
-from libc.math cimport fabs
+from libc.math cimport fabs, log1p
 from libc.stdint cimport uint32_t, uint64_t
 
 from .job cimport (
     Bounds, Job, differentiate, find_row, fold_scale, look_ahead, look_at_signals, plan_move, read_target, row_begin,
     row_bounds, shrink,
 )
-from .losses cimport Loss
+from .losses cimport LogLoss, Loss
 from .rows cimport Account, dense_t, dots, index_t, row_add, row_norm, row_scores, row_step, settle_all
 from .schedules cimport PA1, Schedule, step_size
 
@@ -189,6 +189,7 @@ cdef Job open_job(Loss loss, Settings settings, State state, const uint32_t[::1]
     job.penalty_total, job.sum_squares, job.sum_abs = state.penalty_total, state.sum_squares, state.sum_abs
     job.loss = job.penalty = job.weight = 0
     job.clipped, job.bad_row = 0, -1
+    job.logistic, job.product = type(loss) is LogLoss and job.rule.schedule < PA1, 0
     job.single, job.work = 1 < job.rows <= job.batch, 0
     return job
 
@@ -197,7 +198,7 @@ cdef void close_job(const Job* job, State state, Totals totals):
     """What the pass has come to."""
     state.t, state.scale, state.average_scale, state.averaged = job.step, job.scale, job.average_scale, job.averaged
     state.penalty_total, state.sum_squares, state.sum_abs = job.penalty_total, job.sum_squares, job.sum_abs
-    totals.loss += job.loss
+    totals.loss += job.loss + log1p(job.product)
     totals.penalty += job.penalty
     totals.weight += job.weight
     totals.clipped += job.clipped
