@@ -19,6 +19,7 @@ from .classification import SGDClassifier
 from .disk import convert_svmlight, load_csr, save_csr
 from .io import CSR
 from .losses import check_gradient
+from .network import MLPClassifier, MLPRegressor
 from .perceptron import Perceptron
 from .regression import SGDRegressor
 from .svmlight import iter_svmlight, load_svmlight
@@ -30,6 +31,8 @@ __all__ = [
     "CSR",
     "ConvergenceWarning",
     "Epoch",
+    "MLPClassifier",
+    "MLPRegressor",
     "NotFittedError",
     "Perceptron",
     "SGDClassifier",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -11,9 +11,6 @@ from ._arrays import Array
 from ._sklearn import Estimator
 from .core import sgd
 from .io import PathLike, load_archive, save_archive
-
-if TYPE_CHECKING:
-    from ._linear import LinearSGD
 
 # What a model file keeps beside state and classes.
 KEPT = ("n_iter_", "n_features_in_", "loss_curve_", "validation_scores_", "multilabel_")
@@ -26,7 +23,7 @@ class Archived(Estimator):
     n_features_in_: int
     _state: sgd.State
 
-    def _coefficients(self) -> tuple[Array, Array]:
+    def _coefficients(self) -> tuple[Any, Any]:
         raise NotImplementedError
 
     def _state_now(self) -> sgd.State:
@@ -58,6 +55,7 @@ class Archived(Estimator):
         self._coefficients()
         state = self._state_now()
         parameters = self.get_params() | {"callbacks": None}
+        parameters |= {name: list(value) for name, value in parameters.items() if isinstance(value, tuple)}
         if callable(self.scoring):
             parameters["scoring"] = None
         if isinstance(parameters.get("class_weight"), dict):
@@ -78,12 +76,13 @@ class Archived(Estimator):
     @classmethod
     def _restore(cls, header: dict[str, Any], arrays: dict[str, Array]) -> Self:
         parameters = dict(header["parameters"])
-        if isinstance(parameters.get("class_weight"), list):
-            parameters["class_weight"] = dict(parameters["class_weight"])
+        for name, value in parameters.items():
+            if isinstance(value, list):
+                parameters[name] = dict(value) if name == "class_weight" else tuple(value)
         model = cls(**parameters)
         model._state = state = unpack(header["state"], arrays, "state")
         vars(model).update(header["fitted"], t_=state.t)
-        size = state.bias.size * model.n_features_in_
+        size = state.width * model.n_features_in_ + state.hidden * state.outputs
         if any(
             array is not None and array.shape != (size,) for array in (state.weights, state.average, state.received)
         ):
@@ -95,7 +94,7 @@ class Archived(Estimator):
         return model
 
 
-def load(path: PathLike) -> LinearSGD:
+def load(path: PathLike) -> Any:
     """Read a model that `save` wrote.
 
     Parameters
@@ -104,7 +103,7 @@ def load(path: PathLike) -> LinearSGD:
 
     Returns
     -------
-    SGDClassifier, SGDRegressor or Perceptron
+    SGDClassifier, SGDRegressor, Perceptron, MLPClassifier or MLPRegressor
         Predicts and trains on as the saved one.
 
     Raises
@@ -120,10 +119,10 @@ def load(path: PathLike) -> LinearSGD:
         raise ValueError(f"{path} holds no model of this version: {error}") from error
 
 
-def from_archive(header: dict[str, Any], arrays: dict[str, Array]) -> LinearSGD:
+def from_archive(header: dict[str, Any], arrays: dict[str, Array]) -> Any:
     """The model that `to_archive` took apart; KeyError or TypeError if something is missing."""
     kinds: dict[str, Any] = {kind.__name__: kind for kind in _kinds(Archived)}
-    model: LinearSGD = kinds[header["estimator"]]._restore(header, arrays)
+    model = kinds[header["estimator"]]._restore(header, arrays)
     return model
 
 
@@ -143,7 +142,7 @@ def pack(state: sgd.State, prefix: str) -> tuple[dict[str, Any], dict[str, Array
     """The numbers of a state, and its arrays with `prefix` before their names."""
     values = {name: getattr(state, name) for name in sgd.STATE_FIELDS}
     arrays = {f"{prefix}.{name}": value for name, value in values.items() if isinstance(value, np.ndarray)}
-    return {name: value for name, value in values.items() if isinstance(value, (bool, int, float))}, arrays
+    return {name: value for name, value in values.items() if isinstance(value, (bool, int, float, str))}, arrays
 
 
 def unpack(values: Mapping[str, Any], arrays: Mapping[str, Array], prefix: str) -> sgd.State:

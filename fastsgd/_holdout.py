@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ._arrays import Array
-from ._training import decision, solution
+from ._training import scores_of
 from ._validation import Rows
 from .core import sgd
 from .core.losses import Loss
@@ -47,7 +47,7 @@ def split(n: int, fraction: float, seed: int, weights: Array | None, codes: Arra
 
 def rate_scores(rows: Rows, held: Array, rate: Callable[[Array], float]) -> Rating:
     """`rate` takes the scores of the rows `held`."""
-    return lambda state: rate(decision(rows, *solution(state), held))
+    return lambda state: rate(scores_of(state, rows, held))
 
 
 def rate_loss(rows: Rows, held: Array, loss: Loss, targets: Array, weights: Array | None) -> Rating:
@@ -87,8 +87,7 @@ def rate_by(scoring: Any, model: Any, rows: Rows, held: Array, y: Array, sample_
     X, given = _take(rows, held), {} if sample_weight is None else {"sample_weight": sample_weight[held]}
 
     def rating(state: sgd.State) -> float:
-        coef, model.intercept_ = solution(state)
-        model._state, model.coef_ = state, model._shape_coef(coef)
+        vars(model).update(model._published_by(state), _state=state)
         score = scorer(model, X, y, **given)
         if not isinstance(score, Real) or np.isnan(float(score)):
             raise ValueError(f"scoring={scoring!r} returned {score!r} where a number belongs")

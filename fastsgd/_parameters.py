@@ -1,4 +1,4 @@
-"""The parameters of the linear estimators: kept as given, checked, and made into the kernel's settings."""
+"""The parameters of the estimators: kept as given, checked, and made into the kernel's settings."""
 
 from __future__ import annotations
 
@@ -17,34 +17,26 @@ from .core import sgd
 SCHEDULES = tuple(sgd.SCHEDULES)
 
 
-class Parameters(Estimator):
-    """An estimator with the parameters of training by stochastic gradient descent."""
+class Common(Estimator):
+    """An estimator with the parameters that every training by stochastic gradient descent has."""
 
     __slots__ = ("_checked",)  # not in __dict__: no part of the model
 
     # The parameters, as the subclasses' __init__ sets them.
     loss: str
     n_jobs: int | None
-    penalty: str | None
     alpha: float
-    l1_ratio: float | None
-    fit_intercept: bool
     max_iter: int
     tol: float | None
     shuffle: bool | str
     verbose: int
-    epsilon: float
     random_state: Any
     learning_rate: str
-    eta0: float
     power_t: float
     early_stopping: bool
     validation_fraction: float
     n_iter_no_change: int
     warm_start: bool
-    average: bool | int
-    batch_size: int
-    intercept_decay: float | str
     scoring: Any
     callbacks: Any
 
@@ -65,44 +57,67 @@ class Parameters(Estimator):
         self._checked = present
 
     def _check_each_parameter(self) -> None:
-        check.check_choice(self, "penalty", ("l2", "l1", "elasticnet", None))
-        check.check_choice(self, "learning_rate", SCHEDULES)
-        for name in ("fit_intercept", "early_stopping", "warm_start"):
+        for name in ("early_stopping", "warm_start"):
             check.check_flag(self, name)
         if not (isinstance(self.shuffle, str) and self.shuffle == BLOCKS):
             check.check_flag(self, "shuffle", f"True, False or {BLOCKS!r}")
         check.check_number(self, "alpha", 0)
-        check.check_number(self, "l1_ratio", 0, 1, none=True)
-        if self.penalty == "elasticnet" and self.l1_ratio is None:
-            raise ValueError("l1_ratio must be set when penalty is 'elasticnet': a float in the range [0, 1]")
         check.check_number(self, "max_iter", 1, integer=True)
         check.check_number(self, "tol", 0, none=True)
         if not isinstance(self.verbose, (bool, np.bool_)):
             check.check_number(self, "verbose", 0)
         if not isinstance(self.random_state, (np.random.Generator, np.random.RandomState)):
             check.check_number(self, "random_state", 0, 2**32 - 1, integer=True, none=True)
-        check.check_number(self, "epsilon", 0)
-        check.check_number(self, "eta0", 0, open_low=True)
         check.check_number(self, "power_t", -np.inf, open_low=True)
         if self.power_t < 0:
             warn("Negative values for `power_t` are deprecated, as in scikit-learn: steps grow", FutureWarning)
         check.check_number(self, "validation_fraction", 0, 1, open_low=True, open_high=True)
         check.check_number(self, "n_iter_no_change", 1, integer=True)
-        check.check_number(self, "batch_size", 1, integer=True)
         check.check_number(self, "n_jobs", -np.inf, integer=True, none=True)
-        if not isinstance(self.average, (bool, np.bool_)):
-            check.check_number(self, "average", 1, integer=True)
-        if self.intercept_decay != "auto":
-            check.check_number(self, "intercept_decay", 0)
         if not (self.scoring is None or isinstance(self.scoring, str) or callable(self.scoring)):
             check.refuse(self, "scoring", "'loss', the name of a scorer, a callable (estimator, X, y) or None")
         callbacks = () if self.callbacks is None else self.callbacks
         if not isinstance(callbacks, (list, tuple)) or not all(callable(callback) for callback in callbacks):
             check.refuse(self, "callbacks", "a list of callables, called with a record of each epoch, or None")
+
+
+class Parameters(Common):
+    """Those of the linear estimators besides."""
+
+    __slots__ = ()
+
+    penalty: str | None
+    l1_ratio: float | None
+    fit_intercept: bool
+    epsilon: float
+    eta0: float
+    average: bool | int
+    batch_size: int
+    intercept_decay: float | str
+
+    def _check_each_parameter(self) -> None:
+        super()._check_each_parameter()
+        check.check_choice(self, "penalty", ("l2", "l1", "elasticnet", None))
+        check.check_choice(self, "learning_rate", SCHEDULES)
+        check.check_flag(self, "fit_intercept")
+        check.check_number(self, "l1_ratio", 0, 1, none=True)
+        if self.penalty == "elasticnet" and self.l1_ratio is None:
+            raise ValueError("l1_ratio must be set when penalty is 'elasticnet': a float in the range [0, 1]")
+        check.check_number(self, "epsilon", 0)
+        check.check_number(self, "eta0", 0, open_low=True)
+        check.check_number(self, "batch_size", 1, integer=True)
+        if not isinstance(self.average, (bool, np.bool_)):
+            check.check_number(self, "average", 1, integer=True)
+        if self.intercept_decay != "auto":
+            check.check_number(self, "intercept_decay", 0)
         if self.learning_rate == "optimal" and self.alpha == 0:
             raise ValueError(
                 "alpha must be > 0 since learning_rate is 'optimal'. alpha is used to compute the optimal step size."
             )
+
+    @property
+    def _threshold(self) -> float:
+        return self.epsilon
 
     def _settings(self, sparse: bool, n_rows: int | None = None) -> sgd.Settings:
         decay = (0.01 if sparse else 1.0) if self.intercept_decay == "auto" else float(self.intercept_decay)
@@ -122,7 +137,7 @@ class Parameters(Estimator):
 
 
 @cache
-def _reader(kind: Any) -> Callable[[Parameters], tuple[Any, ...]]:
+def _reader(kind: Any) -> Callable[[Common], tuple[Any, ...]]:
     """What reads the parameters of an estimator of this class."""
     return operator.attrgetter(*kind._parameters())
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ._arrays import Array
 from ._validation import Rows
-from .core import sgd
+from .core import network, sgd
 from .core.losses import Loss
 from .core.merge import LARGEST_CREW, merge
 
@@ -109,6 +109,14 @@ class Piece(NamedTuple):
     weights: Array | None
     order: Array
 
+    def train(self, loss: Loss, settings: sgd.Settings, state: sgd.State, totals: sgd.Totals) -> None:
+        """The pass over these rows, of the kernel for the state's kind of model."""
+        rows = self.rows
+        kernel = network.train if state.hidden else sgd.train
+        kernel(
+            loss, settings, state, rows.data, rows.indices, rows.indptr, self.targets, self.weights, self.order, totals
+        )
+
 
 class Team:
     """Trains a state by a crew, round after round. The state changes only when a round is complete, all at once."""
@@ -123,7 +131,7 @@ class Team:
         Given the numbers it is always the same, whatever the machine does: another division makes another model.
         """
         batches = -(-visits // batch_size)
-        work = rows.nnz / rows.shape[0] * state.bias.size * visits / (1 if rows.sparse else 8)
+        work = rows.nnz / rows.shape[0] * state.width * visits / (1 if rows.sparse else 8)
         share = max(SHORTEST_SHARE, SHARE_PER_WEIGHT * state.weights.size)
         threads = min(self._most, batches // FEWEST_ROUNDS, int(work / (FEWEST_ROUNDS * share)))
         if threads < 2:
@@ -136,11 +144,11 @@ class Team:
         self, loss: Loss, settings: sgd.Settings, state: sgd.State, piece: Piece, totals: sgd.Totals,
         velocity: sgd.State,
     ) -> None:  # fmt: skip
-        """As sgd.train, each thread taking a share of the batches, at the steps' numbers that they have in the order.
+        """As Piece.train, each thread taking a share of the batches, at the steps' numbers that they have in the order.
 
         `velocity` has what weights and bias carry on.
         """
-        (rows, targets, weights, order), threads = piece, self._threads
+        order, threads = piece.order, self._threads
         batch = settings.batch_size
         batches = -(-order.size // batch)
         starts = [i * batches // threads for i in range(threads + 1)]
@@ -155,9 +163,7 @@ class Team:
             overwrite(copies[i], state)
             copies[i].t = state.t + starts[i]
             share = order[starts[i] * batch : starts[i + 1] * batch]
-            sgd.train(
-                loss, settings, copies[i], rows.data, rows.indices, rows.indptr, targets, weights, share, parts[i]
-            )
+            piece._replace(order=share).train(loss, settings, copies[i], parts[i])
 
         self._crew.do(learn, threads)
         for part in parts:
@@ -189,7 +195,7 @@ class Team:
 
 def motionless(state: sgd.State) -> sgd.State:
     """The velocity of a state that has not moved yet."""
-    return sgd.State(np.zeros_like(state.weights), np.zeros_like(state.bias), state.feature_major)
+    return sgd.State(np.zeros_like(state.weights), np.zeros_like(state.bias), state.feature_major, state.hidden)
 
 
 def combine_biases(state: sgd.State, copies: list[sgd.State], velocity: sgd.State) -> None:

@@ -7,14 +7,14 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from ._arrays import CHUNK, Array
 from ._team import Crew, Piece, Team, motionless
 from ._threads import for_each
-from ._validation import Rows
+from ._validation import NO_COLUMNS, Rows
 from .core import checks, sgd
 from .core.losses import Loss
 
@@ -56,14 +56,14 @@ class Epoch:
     validation_score: float | None
     _state: list[sgd.State] = field(repr=False)
 
-    def coefficients(self) -> tuple[Array, Array]:
+    def coefficients(self) -> tuple[Any, Any]:
         """The model so far: what `fit` would leave were it to end here.
 
         Returns
         -------
         coef : ndarray of shape (n_outputs, n_features)
         intercept : ndarray of shape (n_outputs,)
-            Copies, made by this call.
+            Copies, made by this call. Of a network, lists as its `coefs_` and `intercepts_`.
 
         Raises
         ------
@@ -72,7 +72,11 @@ class Epoch:
         """
         if not self._state:
             raise RuntimeError("coefficients() works only while the callback runs: keep what it returns")
-        coef, intercept = solution(settled(self._state[0]))
+        state = settled(self._state[0])
+        if state.hidden:
+            coefs, intercepts = layers(state)
+            return [np.array(coef) for coef in coefs], intercepts
+        coef, intercept = solution(state)
         return np.array(coef), intercept
 
 
@@ -217,21 +221,22 @@ def new_state(n_outputs: int, n_features: int, dtype: np.dtype, feature_major: b
 
 
 def coefficients(state: sgd.State, flat: Array) -> Array:
-    """A flat array of the state's layout, seen as (K, d)."""
-    outputs = state.bias.size
-    return flat.reshape(-1, outputs).T if state.feature_major else flat.reshape(outputs, -1)
+    """A flat array of the state's layout, seen as (K, d); of a network, its first layer, (h, d)."""
+    flat = flat[: state.first] if state.hidden else flat
+    return flat.reshape(-1, state.width).T if state.feature_major else flat.reshape(state.width, -1)
 
 
 def lay_out(state: sgd.State, feature_major: bool) -> None:
     """Give the state's arrays the layout for dense rows (class-major) or CSR (feature-major)."""
     if state.feature_major == feature_major:
         return
-    if state.bias.size > 1:
+    if state.width > 1:
         for name in ("weights", "average", "received"):
             flat = getattr(state, name)
             if flat is not None:
-                matrix = coefficients(state, flat)
-                setattr(state, name, np.ascontiguousarray(matrix.T if feature_major else matrix).reshape(-1))
+                matrix, rest = coefficients(state, flat), flat[state.first :]
+                turned = np.ascontiguousarray(matrix.T if feature_major else matrix).reshape(-1)
+                setattr(state, name, np.concatenate([turned, rest]) if rest.size else turned)
     state.feature_major = feature_major
 
 
@@ -246,6 +251,19 @@ def solution(state: sgd.State) -> tuple[Array, Array]:
     elif state.scale != 1:
         flat = flat * flat.dtype.type(state.scale)
     return coefficients(state, flat), bias.astype(flat.dtype)
+
+
+def layers(state: sgd.State) -> tuple[list[Array], list[Array]]:
+    """The network that the state stands for: weights (d, h) and (h, K), biases (h,) and (K,), as scikit-learn has them.
+
+    The weights are the state's own, not copies, once settled.
+    """
+    flat, hidden = state.weights, state.hidden
+    if state.scale != 1:
+        flat = flat * flat.dtype.type(state.scale)
+    second = flat[state.first :].reshape(-1, hidden)
+    bias = state.bias.astype(flat.dtype)
+    return [coefficients(state, flat).T, second.T], [bias[:hidden].copy(), bias[hidden:].copy()]
 
 
 def settled(state: sgd.State) -> sgd.State:
@@ -302,6 +320,52 @@ def decision(
     return out
 
 
+def scores_of(state: sgd.State, rows: Rows, order: Array | None = None, *, threads: int = 1) -> Array:
+    """Scores of the model that the state stands for, as `decision`."""
+    if state.hidden:
+        return forward(rows, *layers(state), str(state.activation), order, threads=threads)
+    return decision(rows, *solution(state), order, threads=threads)
+
+
+def forward(
+    rows: Rows, coefs: Sequence[Array], intercepts: Sequence[Array], activation: str, order: Array | None = None, *,
+    threads: int = 1,
+) -> Array:  # fmt: skip
+    """Scores of a network, (n, K) of the rows' dtype; only of the rows `order` if given."""
+    dtype, n = rows.data.dtype, rows.shape[0] if order is None else order.size
+    out = np.empty((n, intercepts[1].size), dtype)
+    second = np.ascontiguousarray(coefs[1].T, dtype)
+    step = max(1, 16 * CHUNK // intercepts[0].size)
+    for first in range(0, n, step):
+        part, chosen = rows, None
+        if order is not None:
+            chosen = order[first : first + step]
+        elif n > step:
+            part = rows.part(first, min(n, first + step))
+        units = decision(part, coefs[0].T, intercepts[0], chosen, threads=threads)
+        ACTIVATIONS[activation](units)
+        inner = Rows(units.reshape(-1), NO_COLUMNS, None, units.shape)
+        out[first : first + step] = decision(inner, second, intercepts[1])
+    return out
+
+
+def _logistic(a: Array) -> None:
+    with np.errstate(over="ignore"):
+        np.negative(a, out=a)
+        np.exp(a, out=a)
+        a += 1
+        np.reciprocal(a, out=a)
+
+
+# In place.
+ACTIVATIONS: dict[str, Callable[[Array], object]] = {
+    "identity": lambda a: None,
+    "logistic": _logistic,
+    "tanh": lambda a: np.tanh(a, out=a),
+    "relu": lambda a: np.maximum(a, 0, out=a),
+}
+
+
 def train(loss: Loss, settings: sgd.Settings, state: sgd.State, source: Source, plan: Plan, progress: Progress) -> None:
     """Train `state` in place until `plan.epochs` passes are made or the criterion is met, going on from `progress`.
 
@@ -350,7 +414,7 @@ def _visit(
         if rows is not known:
             check_state(state, rows, piece.targets)
             lay_out(state, rows.sparse)
-            per_slice, known = slice_length(rows, state.bias.size, settings.batch_size), rows
+            per_slice, known = slice_length(rows, state.width, settings.batch_size), rows
         ends = None if team is None else team.divide(rows, visits, state, settings.batch_size)
         for end in ends or range(per_slice, visits + per_slice, per_slice):
             first = progress.position - done
@@ -375,10 +439,9 @@ def _visit(
 
 def _learn(loss: Loss, settings: sgd.Settings, state: sgd.State, piece: Piece, totals: sgd.Totals) -> None:
     """The pass over a slice. A long batch is interrupted in its midst: then the step has not been made."""
-    rows, targets, weights, order = piece
-    before = copy.deepcopy(state) if 1 < order.size <= settings.batch_size else None
+    before = copy.deepcopy(state) if 1 < piece.order.size <= settings.batch_size else None
     try:
-        sgd.train(loss, settings, state, rows.data, rows.indices, rows.indptr, targets, weights, order, totals)
+        piece.train(loss, settings, state, totals)
     except BaseException:
         if before is not None:
             restore(state, before)
@@ -439,8 +502,9 @@ def is_finite(state: sgd.State, touched: Array | None) -> bool:
     """Whether the model is, as far as the columns `touched` of CSR rows can have changed it (None: all of it)."""
     weights, average, bias = state.weights, state.average, state.bias
     if touched is not None:
-        weights = _of_columns(weights, touched, bias.size)
-        average = None if average is None else _of_columns(average, touched, bias.size)
+        rest = weights[state.first :]
+        weights = np.concatenate([_of_columns(weights[: state.first], touched, state.width), rest])
+        average = None if average is None else _of_columns(average, touched, state.width)
     if average is not None and state.averaged and state.average_bias is not None:
         with np.errstate(over="ignore", invalid="ignore"):
             weights, bias = mean_iterate(state, weights, average), state.average_bias
@@ -454,11 +518,12 @@ def _of_columns(flat: Array, columns: Array, outputs: int) -> Array:
 
 def check_state(state: sgd.State, rows: Rows, targets: Array) -> None:
     """That the state fits the rows: the kernel trusts it, and its arrays may come from a file or from the caller."""
-    outputs, dtype, fits = state.bias.size, rows.data.dtype, True
+    outputs, dtype, fits = state.outputs, rows.data.dtype, state.hidden >= 0
+    shape = (state.width * rows.shape[1] + state.hidden * outputs,)
     for array in (state.weights, state.average, state.received):
-        fits &= array is None or (array.shape == (outputs * rows.shape[1],) and array.dtype == dtype)
+        fits &= array is None or (array.shape == shape and array.dtype == dtype)
     for array in (state.bias, state.average_bias):
-        fits &= array is None or (array.shape == (outputs,) and array.dtype == np.float64)
+        fits &= array is None or (array.shape == (state.hidden + outputs,) and array.dtype == np.float64)
     fits &= (state.average is None) == (state.average_bias is None)
     fits &= targets.shape[1] == outputs or (targets.shape[1] == 1 and bool(targets.max() < outputs))
     if not fits:
@@ -479,5 +544,6 @@ def restore(state: sgd.State, earlier: sgd.State) -> None:
 def _divergence(what: str, epoch: int) -> Divergence:
     return Divergence(
         f"Floating-point under-/overflow occurred at epoch #{epoch + 1}: {what}. Scale the features (to zero mean and "
-        "unit variance, or rows to unit length) or lower the step size: eta0, or a larger alpha for 'optimal'."
+        "unit variance, or rows to unit length) or lower the step size: eta0, learning_rate_init of a network, or a "
+        "larger alpha for 'optimal'."
     )

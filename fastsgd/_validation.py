@@ -42,6 +42,13 @@ class Rows:
     def sparse(self) -> bool:
         return self.indptr is not None
 
+    def part(self, first: int, last: int) -> Rows:
+        """The rows first .. last - 1; of CSR rows, their indptr begins where they do."""
+        shape = (last - first, self.shape[1])
+        if self.indptr is None:
+            return Rows(self.data[first * shape[1] : last * shape[1]], self.indices, None, shape)
+        return Rows(self.data, self.indices, self.indptr[first : last + 1], shape)
+
 
 def check_rows(X: Any, *, dtype: Any = None) -> Rows:
     """Check a matrix of features.

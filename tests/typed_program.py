@@ -16,6 +16,8 @@ from fastsgd import (
     CSR,
     ConvergenceWarning,
     Epoch,
+    MLPClassifier,
+    MLPRegressor,
     NotFittedError,
     Perceptron,
     SGDClassifier,
@@ -67,6 +69,14 @@ def regress(X: NDArray[np.float64], t: NDArray[np.float64]) -> NDArray[Any]:
     return model.predict(X)
 
 
+def hide(X: NDArray[np.float64], y: NDArray[np.int64]) -> float:
+    network: MLPClassifier = MLPClassifier((3,), "tanh", max_iter=2, tol=None, random_state=0).fit(X, y)
+    weights: list[NDArray[Any]] = network.coefs_ + network.intercepts_
+    assert [w.ndim for w in weights] == [2, 2, 1, 1]
+    assert network.loss_ >= network.best_loss_
+    return network.score(X, y) + MLPRegressor(max_iter=2, tol=None).fit(X, X[:, 0]).score(X, X[:, 0])
+
+
 def read(folder: Path) -> CSR:
     text = folder / "rows.svm"
     text.write_text("1 1:0.5 3:2\n-1 2:1\n")
@@ -114,6 +124,8 @@ def wrong(model: SGDClassifier, X: NDArray[Any], epoch: Epoch) -> None:
     SGDClassifier(max_iter="many")  # type: ignore[arg-type]
     SGDRegressor(class_weight="balanced")  # type: ignore[call-arg]
     Perceptron(loss="hinge")  # type: ignore[call-arg]
+    MLPClassifier((3,), solver=1)  # type: ignore[arg-type]
+    MLPRegressor(momentum=0.9)  # type: ignore[call-arg]
     model.fit(X)  # type: ignore[call-arg]
     model.coef_ = "weights"  # type: ignore[assignment]
     model.transform(X)  # type: ignore[attr-defined]
@@ -146,6 +158,7 @@ def main() -> None:
         folder = Path(name)
         assert 1 < classify(X.astype(np.float32), y, folder) <= 2
         assert read(folder).shape == (2, 4)
+    assert hide(X, y) < 2
     assert regress(X, X[:, 0]).shape == (50,)
     assert look_at_losses() == 1.5
     assert "not fitted" in handle(SGDClassifier(), X)

@@ -16,7 +16,7 @@ cdef class Settings:
 
 
 cdef class State:
-    cdef public object weights, bias, average, average_bias, received
+    cdef public object weights, bias, activation, average, average_bias, received
     cdef public bint feature_major
     cdef public Py_ssize_t hidden
     cdef public double t, scale, average_scale, averaged, penalty_total, sum_squares, sum_abs

@@ -33,6 +33,7 @@ class State:
     bias: _Array
     feature_major: bool
     hidden: int
+    activation: str | None
     t: float
     scale: float
     average: _Array | None
@@ -43,7 +44,9 @@ class State:
     penalty_total: float
     sum_squares: float
     sum_abs: float
-    def __init__(self, weights: _Array, bias: _Array, feature_major: bool, hidden: int = 0) -> None: ...
+    def __init__(
+        self, weights: _Array, bias: _Array, feature_major: bool, hidden: int = 0, activation: str | None = None
+    ) -> None: ...
     @property
     def outputs(self) -> int: ...
     @property

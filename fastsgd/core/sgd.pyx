@@ -48,8 +48,8 @@ cdef class Settings:
 
 
 STATE_FIELDS = (
-    "weights", "bias", "feature_major", "hidden", "t", "scale", "average", "average_bias", "average_scale", "averaged",
-    "received", "penalty_total", "sum_squares", "sum_abs",
+    "weights", "bias", "feature_major", "hidden", "activation", "t", "scale", "average", "average_bias",
+    "average_scale", "averaged", "received", "penalty_total", "sum_squares", "sum_abs",
 )
 
 
@@ -65,6 +65,8 @@ cdef class State:
     hidden : int
         0; or the units h of a network's hidden layer. Then `weights` are those of W1 in the layout above, K being h,
         followed by W2, class-major, and `bias` is b1 followed by b2.
+    activation : str, or None
+        What the hidden units make of their scores, a key of `network.ACTIVATIONS`.
     t : float
         The number of the next step.
     scale : float
@@ -79,8 +81,9 @@ cdef class State:
         ||W||^2 and ||W||_1, exact after `measure`, updated by differences from then on.
     """
 
-    def __init__(self, weights, bias, feature_major, hidden=0):
-        self.weights, self.bias, self.feature_major, self.hidden = weights, bias, feature_major, hidden
+    def __init__(self, weights, bias, feature_major, hidden=0, activation=None):
+        self.weights, self.bias, self.feature_major = weights, bias, feature_major
+        self.hidden, self.activation = hidden, activation
         self.t = self.scale = 1.0
 
     @property

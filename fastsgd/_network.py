@@ -1,0 +1,202 @@
+"""What the networks share: parameters, weights to begin with, scores."""
+
+from __future__ import annotations
+
+import copy
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import _validation as check
+from ._arrays import Array
+from ._parameters import seed
+from ._sklearn import NotFittedError, known_as
+from ._threads import count_threads
+from ._trained import Solution, Trained
+from ._training import coefficients, forward, layers
+from ._validation import Rows
+from .core import network, sgd
+
+SCHEDULES = ("constant", "invscaling", "adaptive")
+SOLVERS = ("sgd",)
+
+
+class Network(Trained):
+    """K scores W2 g(W1 x + b1) + b2.
+
+    Fitted, it has `coefs_` and `intercepts_`: lists of W1 (d, h) and W2 (h, K), of b1 and b2.
+    """
+
+    _solution = ("coefs_", "intercepts_")
+    n_layers_ = 3
+
+    if TYPE_CHECKING:
+        coefs_: list[Array]
+        intercepts_: list[Array]
+    else:
+        coefs_, intercepts_ = Solution(), Solution()
+
+    hidden_layer_sizes: Any
+    activation: str
+    solver: str
+    batch_size: int
+    learning_rate_init: float
+
+    def _check_each_parameter(self) -> None:
+        super()._check_each_parameter()
+        self._units()
+        check.check_choice(self, "activation", tuple(network.ACTIVATIONS))
+        check.check_choice(self, "solver", SOLVERS)
+        check.check_choice(self, "learning_rate", SCHEDULES)
+        check.check_number(self, "learning_rate_init", 0, open_low=True)
+        check.check_number(self, "batch_size", 1, integer=True)
+
+    def _units(self) -> int:
+        """h, the number of hidden units."""
+        sizes = self.hidden_layer_sizes
+        if isinstance(sizes, Integral):
+            sizes = [sizes]
+        sizes = list(sizes) if isinstance(sizes, (list, tuple, np.ndarray)) else []
+        if len(sizes) > 1:
+            raise ValueError(
+                f"hidden_layer_sizes={self.hidden_layer_sizes!r} asks for {len(sizes)} hidden layers, and "
+                f"{type(self).__name__} has one: give (h,), h being the number of its units"
+            )
+        if len(sizes) != 1 or isinstance(sizes[0], bool) or not isinstance(sizes[0], Integral) or sizes[0] < 1:
+            check.refuse(self, "hidden_layer_sizes", "(h,), h >= 1 being the number of hidden units")
+        return int(sizes[0])
+
+    @property
+    def _penalised(self) -> bool:
+        return self.alpha > 0
+
+    @property
+    def _threshold(self) -> float:
+        return 0.1
+
+    def _settings(self, sparse: bool, n_rows: int | None = None) -> sgd.Settings:
+        return sgd.Settings(
+            schedule=self.learning_rate,
+            eta0=self.learning_rate_init,
+            power_t=self.power_t,
+            alpha=self.alpha,
+            strength=self.alpha,
+            l1_ratio=0.0,
+            intercept_decay=1.0,
+            fit_intercept=True,
+            batch_size=min(self.batch_size, n_rows or self.batch_size),
+            average_from=0,
+        )
+
+    def _first_state(self, rows: Rows, n_outputs: int) -> sgd.State:
+        """Uniform in +-sqrt(6 / (fan_in + fan_out)), of logistic units sqrt(2 / ...) (Glorot, Bengio 2010).
+
+        In the order of scikit-learn's draws, so that an int for `random_state` gives the same weights as there.
+        """
+        units, d, dtype = self._units(), rows.shape[1], rows.data.dtype
+        random = np.random.RandomState(seed(self.random_state))
+        weights = np.empty(units * (d + n_outputs), dtype)
+        bias = np.empty(units + n_outputs)
+        state = sgd.State(weights, bias, rows.sparse, units, self.activation)
+        second = weights[state.first :].reshape(n_outputs, units)
+        for matrix, shift in ((coefficients(state, weights).T, bias[:units]), (second.T, bias[units:])):
+            bound = np.sqrt((2 if self.activation == "logistic" else 6) / sum(matrix.shape))
+            for first in range(0, len(matrix), step := max(1, (1 << 20) // matrix.shape[1])):
+                part = matrix[first : first + step]
+                part[:] = random.uniform(-bound, bound, part.shape)
+            shift[:] = random.uniform(-bound, bound, shift.size).astype(dtype)
+        state.sum_squares = np.inf  # not measured yet
+        return state
+
+    def _starting_state(self, rows: Rows, n_outputs: int, **initial: Any) -> sgd.State:
+        if not (self.warm_start and hasattr(self, "coefs_")):
+            return self._first_state(rows, n_outputs)
+        coefs, intercepts = self._coefficients()
+        expected = ((rows.shape[1], self._units()), (self._units(), n_outputs))
+        if tuple(coef.shape for coef in coefs) != expected:
+            raise ValueError(
+                f"warm_start: the weights so far have shapes {[coef.shape for coef in coefs]}, these data and "
+                f"parameters need {list(expected)}; make the estimator anew"
+            )
+        return self._made_of(coefs, intercepts, rows.data.dtype, rows.sparse)
+
+    def _made_of(self, coefs: list[Array], intercepts: list[Array], dtype: Any, feature_major: bool) -> sgd.State:
+        """A new state of these weights."""
+        first, second = (np.asarray(coef, dtype) for coef in coefs)
+        flat = np.concatenate([(first if feature_major else first.T).ravel(), second.T.ravel()])
+        bias = np.concatenate(intercepts).astype(np.float64)
+        state = sgd.State(flat, bias, feature_major, len(second), self.activation)
+        state.sum_squares = np.inf
+        return state
+
+    def _published_by(self, state: sgd.State) -> dict[str, Any]:
+        coefs, intercepts = layers(state)
+        # Of coefficients that are the state's own memory changes made in place are seen; of others copies tell.
+        shared = all(np.may_share_memory(coef, state.weights) for coef in coefs)
+        were = (list(coefs), None if shared else [coef.copy() for coef in coefs], [b.copy() for b in intercepts])
+        return {"coefs_": coefs, "intercepts_": intercepts, "_published": were}
+
+    def _is_published(self) -> bool:
+        if "_published" not in vars(self):
+            return self._is_unseen()
+        coefs, copies, intercepts = self._published
+        return (
+            len(self.coefs_) == len(self.intercepts_) == 2
+            and all(a is b for a, b in zip(self.coefs_, coefs, strict=True))
+            and (copies is None or all(map(np.array_equal, coefs, copies)))
+            and all(map(np.array_equal, self.intercepts_, intercepts))
+        )
+
+    def _coefficients(self) -> tuple[list[Array], list[Array]]:
+        """Whatever is in coefs_ and intercepts_ now, checked."""
+        if not hasattr(self, "coefs_"):
+            name = type(self).__name__
+            raise known_as(NotFittedError)(
+                f"This {name} instance is not fitted yet. Call 'fit' with appropriate arguments before using this "
+                "estimator."
+            )
+        coefs, intercepts = [np.asarray(a) for a in self.coefs_], [np.asarray(a) for a in self.intercepts_]
+        units, outputs = self._state.hidden, self._state.outputs
+        shapes = [array.shape for array in (*coefs, *intercepts)]
+        expected = [(self.n_features_in_, units), (units, outputs), (units,), (outputs,)]
+        if shapes != expected:
+            raise ValueError(f"coefs_ and intercepts_ have shapes {shapes}; those of the model are {expected}")
+        return coefs, intercepts
+
+    def _state_now(self) -> sgd.State:
+        """The state to train on: the one left by the last call, unless coefs_ or intercepts_ were replaced since."""
+        state = self._state
+        if not self._is_published():
+            step, activation = state.t, state.activation
+            state = self._made_of(*self._coefficients(), state.weights.dtype, state.feature_major)
+            state.t, state.activation = step, activation
+            self._state = state
+        if not state.weights.flags.writeable:  # mapped from a file, as joblib does for its processes
+            self._state = copy.deepcopy(state)
+        if not self._is_unseen():
+            self._state.sum_squares = np.inf  # weights may have been changed in place
+        return self._state
+
+    def _scores(self, X: Any) -> Array:
+        coefs, intercepts = self._coefficients()
+        activation = str(self._state.activation)
+        return forward(self._known_rows(X), coefs, intercepts, activation, threads=count_threads(self.n_jobs))
+
+    @property
+    def loss_(self) -> float:
+        """Mean objective of the last pass."""
+        return self.loss_curve_[-1]
+
+    @property
+    def best_loss_(self) -> float:
+        """The least mean objective of a pass."""
+        return min(self.loss_curve_)
+
+    @property
+    def n_outputs_(self) -> int:
+        """K."""
+        return self._state.outputs
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "coefs_")

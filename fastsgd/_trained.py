@@ -1,0 +1,246 @@
+"""The life of a model, whatever it is of: training, what is held out, what becomes of it when training ends."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from . import _validation as check
+from ._archive import Archived
+from ._arrays import Array
+from ._holdout import Rating, rate_by, rate_loss, rate_scores, split
+from ._labels import Task
+from ._parameters import Common, seed
+from ._sklearn import ConvergenceWarning, warn
+from ._threads import count_threads
+from ._training import (
+    BLOCKS,
+    Divergence,
+    Plan,
+    Progress,
+    Session,
+    Source,
+    Stored,
+    finish,
+    restore,
+    train,
+)
+from ._validation import Rows
+from .core import sgd
+from .core.losses import Loss
+
+
+class Solution:
+    """`coef_` and the like while the model has none of its own: made from the state when asked for.
+
+    What is in the model's __dict__ comes first, unlike with a property; and unlike __getattr__ this slows down no other
+    attribute.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, model: Trained | None, kind: type) -> Any:
+        if model is None:
+            return self
+        if "_state" not in vars(model):
+            raise AttributeError(f"{kind.__name__!r} object has no attribute {self.name!r}", name=self.name, obj=model)
+        model._publish()
+        return vars(model)[self.name]
+
+
+class Trained(Common, Archived):
+    """An estimator and the state its training carries on.
+
+    Fitted, it has `n_iter_`, `t_`, `loss_curve_`, `n_features_in_` and the attributes `_solution`, which are the model.
+    `_state` is the truth and these are views of it, unless the caller has put something else in their place: then that
+    is what counts.
+    """
+
+    _solution: ClassVar[tuple[str, ...]]
+    n_iter_: int
+    t_: float
+    loss_curve_: list[float]
+    validation_scores_: list[float]
+    n_features_in_: int
+    feature_names_in_: Array
+    _session = Session()
+    _published: tuple[Any, ...]
+
+    def _fit(
+        self, rows: Rows, task: Task, weights: Array | None, state: sgd.State, *, epochs: int | None,
+        validation: tuple[Array, Rating] | None = None, fitted: dict[str, Any],
+    ) -> Self:  # fmt: skip
+        """Train `state` on the rows and become its model, with the attributes `fitted` besides.
+
+        epochs=None is one pass of partial_fit, without a criterion to stop by.
+        """
+        brief = epochs is None and rows.nnz * state.width < state.first
+        if brief and not self._is_unseen():
+            state.weights = state.weights.copy()  # whoever holds coef_ must not see weights without their scale
+        order = np.arange(rows.shape[0], dtype=np.uint32) if validation is None else validation[0]
+        source = Stored(
+            rows, task.targets, weights, order, self.shuffle if self.shuffle == BLOCKS else bool(self.shuffle),
+            seed(self.random_state),
+        )  # fmt: skip
+        self._run(
+            source, task.loss, state, self._settings(rows.sparse, rows.shape[0]), fitted, epochs=epochs,
+            score=None if validation is None else validation[1], touched=rows.indices[: rows.nnz] if brief else None,
+        )  # fmt: skip
+        return self
+
+    def _run(
+        self, source: Source, loss: Loss, state: sgd.State, settings: sgd.Settings, fitted: dict[str, Any], *,
+        epochs: int | None, score: Rating | None = None, touched: Array | None = None,
+    ) -> None:  # fmt: skip
+        """Train `state` on a source of rows, as far as `_session` has not, and become its model."""
+        self._equip(state)
+        session, progress = self._session, Progress()
+        rate = session.rate
+        plan = Plan(
+            epochs=epochs or 1,
+            tol=self.tol if epochs else None,
+            n_iter_no_change=self.n_iter_no_change,
+            adaptive=self.learning_rate == "adaptive",
+            passive=self.learning_rate in ("pa1", "pa2"),
+            penalised=self._penalised,
+            touched=touched,
+            threads=count_threads(self.n_jobs),
+            verbose=self.verbose,
+            score=score if rate is None else lambda state: rate(state, fitted.get("classes_")),
+            callbacks=tuple(self.callbacks or ()),
+            watch=session.watch,
+        )
+        goes_on = state is vars(self).get("_state")
+        started = state.t
+        if session.resume is not None:
+            earlier, progress, settings.eta0, settings.average_from = session.resume
+            restore(state, earlier)
+        try:
+            train(loss, settings, state, source, plan, progress)
+        except Divergence:
+            if goes_on:
+                self._withdraw()
+                del vars(self)["_state"]
+            raise
+        except BaseException:  # interrupted: what has been learnt so far is a model
+            if goes_on or state.t > started:
+                source.close(state)
+                finish(state, progress)
+                self._take(state, progress, bool(epochs), fitted)
+            raise
+        self._take(state, progress, bool(epochs), fitted)
+        if progress.clipped:
+            warn(
+                f"{progress.clipped} derivatives exceeded 1e12 and were cut off: training diverges. Scale the features "
+                "(to zero mean and unit variance, or rows to unit length) or lower the step size: eta0, "
+                "learning_rate_init of a network.",
+                ConvergenceWarning,
+            )
+        elif epochs and self.tol is not None and not progress.converged:
+            warn(
+                "Maximum number of iteration reached before convergence. Consider increasing max_iter to improve the "
+                "fit, or tol=None for a fixed number of epochs.",
+                ConvergenceWarning,
+            )
+
+    def _take(self, state: sgd.State, progress: Progress, fresh: bool, fitted: dict[str, Any]) -> None:
+        """Become the model that the state is of, all at once: a second Ctrl-C finds all of it or nothing."""
+        mine = vars(self)
+        curve = [] if fresh else mine.get("loss_curve_", [])
+        curve += progress.objectives
+        published = self._published_by(state) if fresh else {}
+        self._withdraw()
+        mine.update(
+            **fitted, **published, _state=state, t_=state.t, n_iter_=progress.epoch, loss_curve_=curve,
+            n_features_in_=state.first // state.width,
+        )  # fmt: skip
+        if progress.scores:
+            self.validation_scores_ = progress.scores
+        elif fresh:
+            mine.pop("validation_scores_", None)
+        if mine.get("feature_names_in_", ()) is None:  # they exist only where X has names
+            del self.feature_names_in_
+
+    def _publish(self) -> None:
+        """Set what the state stands for, but for what the caller has set already."""
+        vars(self).update(self._published_by(self._state) | vars(self))
+
+    def _withdraw(self) -> None:
+        if not self._is_unseen():
+            for name in ("_published", *self._solution):
+                vars(self).pop(name, None)
+
+    def _is_unseen(self) -> bool:
+        return not any(name in vars(self) for name in self._solution)
+
+    def _published_by(self, state: sgd.State) -> dict[str, Any]:
+        """The attributes `_solution`, and in `_published` what tells later whether they were replaced."""
+        raise NotImplementedError
+
+    def _is_published(self) -> bool:
+        """Whether the state is the truth still: nobody has seen its solution, or what was seen is unchanged."""
+        raise NotImplementedError
+
+    def _equip(self, state: sgd.State) -> None:
+        """Give the state the arrays that this kind of training needs, and take away others."""
+
+    @property
+    def _threshold(self) -> float:
+        """Epsilon of the losses that have one."""
+        raise NotImplementedError
+
+    @property
+    def _penalised(self) -> bool:
+        """Whether the objective has a penalty."""
+        raise NotImplementedError
+
+    def _first_state(self, rows: Rows, n_outputs: int) -> sgd.State:
+        """A state that has learnt nothing."""
+        raise NotImplementedError
+
+    def _starting_state(self, rows: Rows, n_outputs: int, **initial: Any) -> sgd.State:
+        """The state that `fit` starts from: what the caller gives, a first one, or the last solution (warm start)."""
+        raise NotImplementedError
+
+    def _hold_out(
+        self, rows: Rows, task: Task, weights: Array | None, sample_weight: Array | None, fitted: dict[str, Any]
+    ) -> tuple[Array, Rating]:
+        """Rows to train on, and a rating by the others: what `scoring` says."""
+        training, held = split(rows.shape[0], self.validation_fraction, seed(self.random_state), weights, task.codes)
+        if self.scoring is None:
+            truth, chosen = task.truth[held], None if sample_weight is None else sample_weight[held]
+            return training, rate_scores(rows, held, lambda scores: self._rate(scores, truth, chosen))
+        if isinstance(self.scoring, str) and self.scoring == "loss":
+            return training, rate_loss(rows, held, task.loss, task.targets, weights)
+        model = object.__new__(type(self))
+        vars(model).update(vars(self), n_features_in_=rows.shape[1], **fitted)
+        vars(model).pop("feature_names_in_", None)
+        return training, rate_by(self.scoring, model, rows, held, task.answers(held), sample_weight)
+
+    def _scores(self, X: Any) -> Array:
+        """(n, K) of a checked X, from what the model's attributes are now."""
+        raise NotImplementedError
+
+    def _settings(self, sparse: bool, n_rows: int | None = None) -> sgd.Settings:
+        raise NotImplementedError
+
+    def _rate(self, scores: Array, truth: Array, sample_weight: Array | None) -> float:
+        """What `score` returns, from scores W x + b and a `Task`'s truth."""
+        raise NotImplementedError
+
+    def _known_rows(self, X: Any, dtype: Any = None) -> Rows:
+        """Checked rows whose columns are those of the model."""
+        name = type(self).__name__
+        check.check_names(X, vars(self).get("feature_names_in_"), name)
+        rows = check.check_rows(X, dtype=dtype)
+        check.check_features(rows, self.n_features_in_, name)
+        return rows
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = dict(vars(self))
+        if self._is_published():
+            for name in (*self._solution, "_published"):
+                kept.pop(name, None)
+        return kept

@@ -1,0 +1,23 @@
+from typing import Any
+
+from numpy.typing import NDArray
+
+from .losses import Loss
+from .sgd import Settings, State, Totals
+
+_Array = NDArray[Any]
+
+ACTIVATIONS: dict[str, int]
+
+def train(
+    loss: Loss,
+    settings: Settings,
+    state: State,
+    data: _Array,
+    indices: _Array,
+    indptr: _Array | None,
+    targets: _Array,
+    sample_weight: _Array | None,
+    order: _Array,
+    totals: Totals,
+) -> None: ...
