@@ -57,15 +57,21 @@ def rate_loss(rows: Rows, held: Array, loss: Loss, targets: Array, weights: Arra
     def rating(scores: Array) -> float:
         if not np.isfinite(scores).all():
             return -np.inf
-        K = scores.shape[1]
-        if targets.shape[1] == K:
-            values = loss.value(scores, targets)
-        else:  # class numbers
-            indicator = np.eye(K)[targets[:, 0].astype(np.intp)]
-            values = loss.value(scores, indicator if loss.joint else 2 * indicator - 1)
-        return -float(np.average(values.reshape(len(values), -1).sum(axis=1), weights=chosen))
+        return -float(np.average(losses_of(loss, scores, targets), weights=chosen))
 
     return rate_scores(rows, held, rating)
+
+
+def losses_of(loss: Loss, scores: Array, targets: Array) -> Array:
+    """The loss of each row, (n,), of targets as the kernel takes them."""
+    K = scores.shape[1]
+    if targets.shape[1] == K:
+        values = loss.value(scores, targets)
+    else:  # class numbers
+        indicator = np.eye(K)[targets[:, 0].astype(np.intp)]
+        values = loss.value(scores, indicator if loss.joint else 2 * indicator - 1)
+    total: Array = np.asarray(values).reshape(len(scores), -1).sum(axis=1)
+    return total
 
 
 def rate_by(scoring: Any, model: Any, rows: Rows, held: Array, y: Array, sample_weight: Array | None) -> Rating:

@@ -48,6 +48,11 @@ class LinearSGD(Parameters, Trained):
     def _penalised(self) -> bool:
         return bool(self.penalty)
 
+    @property
+    def _l2(self) -> float:
+        share = {"l2": 1.0, "elasticnet": 1 - (self.l1_ratio or 0.0)}
+        return self.alpha * share.get(self.penalty or "", 0.0)
+
     def _published_by(self, state: sgd.State) -> dict[str, Any]:
         """`coef_` and `intercept_`, and what tells later whether they were replaced."""
         flat, intercept = solution(state)
@@ -82,15 +87,16 @@ class LinearSGD(Parameters, Trained):
     def _state_now(self) -> sgd.State:
         """The state to train on: the one left by the last call, unless coef_ or intercept_ were replaced since."""
         if not self._is_published():
-            coef, intercept = self._coefficients()
-            outputs, features = coef.shape
-            dtype = self._state.weights.dtype
-            state = self._new_state(outputs, features, dtype, self._state.feature_major, coef, intercept)
+            state = self._present_state(self._state.weights.dtype, self._state.feature_major)
             state.t = self._state.t
             self._state = state
         if not self._state.weights.flags.writeable:  # mapped from a file, as joblib does for its processes
             self._state = copy.deepcopy(self._state)
         return self._state
+
+    def _present_state(self, dtype: Any, feature_major: bool) -> sgd.State:
+        coef, intercept = self._coefficients()
+        return self._new_state(len(coef), self.n_features_in_, dtype, feature_major, coef, intercept)
 
     def _is_published(self) -> bool:
         """Whether the state is the truth still: nobody has seen its coefficients, or those seen are unchanged."""

@@ -68,6 +68,10 @@ class Network(Trained):
         return int(sizes[0])
 
     @property
+    def _l2(self) -> float:
+        return self.alpha
+
+    @property
     def _penalised(self) -> bool:
         return self.alpha > 0
 
@@ -130,6 +134,11 @@ class Network(Trained):
         state.sum_squares = np.inf
         return state
 
+    def _present_state(self, dtype: Any, feature_major: bool) -> sgd.State:
+        state = self._made_of(*self._coefficients(), dtype, feature_major)
+        state.activation = self._state.activation
+        return state
+
     def _published_by(self, state: sgd.State) -> dict[str, Any]:
         coefs, intercepts = layers(state)
         # Of coefficients that are the state's own memory changes made in place are seen; of others copies tell.
@@ -168,10 +177,9 @@ class Network(Trained):
         """The state to train on: the one left by the last call, unless coefs_ or intercepts_ were replaced since."""
         state = self._state
         if not self._is_published():
-            step, activation = state.t, state.activation
-            state = self._made_of(*self._coefficients(), state.weights.dtype, state.feature_major)
-            state.t, state.activation = step, activation
-            self._state = state
+            step = state.t
+            self._state = state = self._present_state(state.weights.dtype, state.feature_major)
+            state.t = step
         if not state.weights.flags.writeable:  # mapped from a file, as joblib does for its processes
             self._state = copy.deepcopy(state)
         if not self._is_unseen():

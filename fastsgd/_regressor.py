@@ -95,7 +95,7 @@ class Regressor(Trained):
         targets = check.check_real_targets(y, len(predicted))
         return _r_squared(predicted, targets, check.check_weights(sample_weight, len(predicted)))
 
-    def _task(self, y: Any, rows: Rows) -> Task:
+    def _task(self, y: Any, rows: Rows, classes: Any = None, *, chunk: bool = False) -> Task:
         truth = check.check_real_targets(y, rows.shape[0], rows.data.dtype)
         targets = np.ascontiguousarray(truth).reshape(rows.shape[0], -1)
         return Task(get_loss(self.loss, epsilon=self._threshold), targets, targets.shape[1], truth)

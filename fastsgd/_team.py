@@ -132,6 +132,7 @@ class Team:
         """
         batches = -(-visits // batch_size)
         work = rows.nnz / rows.shape[0] * state.width * visits / (1 if rows.sparse else 8)
+        work += state.hidden * state.outputs * visits / 8
         share = max(SHORTEST_SHARE, SHARE_PER_WEIGHT * state.weights.size)
         threads = min(self._most, batches // FEWEST_ROUNDS, int(work / (FEWEST_ROUNDS * share)))
         if threads < 2:

@@ -191,6 +191,23 @@ class Trained(Common, Archived):
         """Epsilon of the losses that have one."""
         raise NotImplementedError
 
+    def _task(self, y: Any, rows: Rows, classes: Any = None, *, chunk: bool = False) -> Task:
+        """What to learn of y; `classes` and `chunk` concern classifiers."""
+        raise NotImplementedError
+
+    def _weights(self, task: Task, sample_weight: Array | None) -> Array | None:
+        """The rows' weights, with those of classes."""
+        return sample_weight
+
+    def _present_state(self, dtype: Any, feature_major: bool) -> sgd.State:
+        """A new state of what the attributes `_solution` are now."""
+        raise NotImplementedError
+
+    @property
+    def _l2(self) -> float:
+        """Strength of the l2 penalty."""
+        raise NotImplementedError
+
     @property
     def _penalised(self) -> bool:
         """Whether the objective has a penalty."""

@@ -205,8 +205,10 @@ class MLPRegressor(Regressor, Network):
     ----------
     loss : {'squared_error'}, default='squared_error'
         (z - t)^2 / 2, summed over the outputs where there are several.
-    hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter, \
-shuffle, random_state, tol, verbose, warm_start, early_stopping, validation_fraction, n_iter_no_change, n_jobs, \
+    learning_rate_init : float, default=0.001
+        Step size; smaller than for classes, since the derivatives of squared errors have no bound.
+    hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, power_t, max_iter, shuffle, \
+random_state, tol, verbose, warm_start, early_stopping, validation_fraction, n_iter_no_change, n_jobs, \
 scoring, callbacks
         As for `MLPClassifier`; early stopping goes by R^2.
 
@@ -228,7 +230,7 @@ n_features_in_, feature_names_in_
     >>> import numpy as np
     >>> from fastsgd import MLPRegressor
     >>> X = np.linspace(-2, 2, 200).reshape(-1, 1)
-    >>> model = MLPRegressor(hidden_layer_sizes=(20,), max_iter=300, tol=None, random_state=0)
+    >>> model = MLPRegressor(hidden_layer_sizes=(20,), learning_rate_init=0.01, random_state=0)
     >>> print(model.fit(X, np.sin(2 * X[:, 0])).score(X, np.sin(2 * X[:, 0])) > 0.99)
     True
     """
@@ -245,7 +247,7 @@ n_features_in_, feature_names_in_
         alpha: float = 0.0001,
         batch_size: int = 1,
         learning_rate: str = "constant",
-        learning_rate_init: float = 0.01,
+        learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
         shuffle: bool | str = True,

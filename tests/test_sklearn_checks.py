@@ -5,7 +5,7 @@ import warnings
 import pytest
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from fastsgd import Perceptron, SGDClassifier, SGDRegressor
+from fastsgd import MLPClassifier, MLPRegressor, Perceptron, SGDClassifier, SGDRegressor
 
 # scikit-learn's SGD is excused from these two as well: a row of weight 2 takes one step, two equal rows take two.
 EXCUSED = [f"check_sample_weight_equivalence_on_{data}_data" for data in ("dense", "sparse")]
@@ -14,7 +14,14 @@ EXCUSED = [f"check_sample_weight_equivalence_on_{data}_data" for data in ("dense
 def all_checks():
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Estimator .* does not inherit from `sklearn.base.BaseEstimator`")
-        for each in (SGDClassifier(), SGDClassifier(loss="log_loss", alpha=1), SGDRegressor(), Perceptron()):
+        for each in (
+            SGDClassifier(),
+            SGDClassifier(loss="log_loss", alpha=1),
+            SGDRegressor(),
+            Perceptron(),
+            MLPClassifier(),
+            MLPRegressor(),
+        ):
             for estimator, check in estimator_checks_generator(each):
                 name = check.func.__name__
                 excuse = pytest.mark.xfail(reason="one step is not two steps", strict=True, raises=AssertionError)
