@@ -89,7 +89,11 @@ def label_task(name: str, epsilon: float, indicator: Array, classes: Array, dtyp
 def encode(labels: Array) -> tuple[Array, Array]:
     """The classes, sorted, and the number of each label's class."""
     if labels.dtype.kind in "iubf" and labels.size:
-        low, high = int(labels.min()), int(labels.max())
+        two = np.array([labels.min(), labels.max()])
+        highest = labels == two[1]
+        if two[0] != two[1] and np.count_nonzero(highest) + np.count_nonzero(labels == two[0]) == labels.size:
+            return two, highest.view(np.uint8)
+        low, high = map(int, two)
         if high - low < SMALL_RANGE and max(abs(low), abs(high)) < 2**53:
             # Whole numbers of a small range, by counting: ten times as fast as sorting, and in little memory.
             codes: Array = np.empty(labels.size, np.uint16)
