@@ -1,7 +1,7 @@
 /* Kernels with the widest vectors of the CPU, chosen at run time: rows dense or, for K outputs, CSR;
  * checks of arrays; and prefetching.
  *
- * Sums run in LANES explicit lanes, RUN products at a time and from there on in double, and are added
+ * Sums run in LINE bytes of explicit lanes, RUN products at a time and from there on in double, and are added
  * up in one fixed order; the build forbids contraction. So every clone returns the same bits.
  */
 #ifndef FASTSGD_SIMD_H
@@ -28,9 +28,11 @@
         __builtin_prefetch(address);                                                               \
         __asm__ volatile("");                                                                      \
     } while (0)
-#define FASTSGD_KERNEL FASTSGD_CLONES __attribute__((unused)) static
+#define FASTSGD_UNUSED __attribute__((unused))
+#define FASTSGD_KERNEL FASTSGD_CLONES FASTSGD_UNUSED static
 #else
 #define FASTSGD_PREFETCH(address) ((void)(address))
+#define FASTSGD_UNUSED
 #define FASTSGD_KERNEL static
 #endif
 
@@ -70,20 +72,20 @@ static inline void fastsgd_prefetch(const void *start, ptrdiff_t bytes)
 }
 
 enum {
-    LANES = 16,     /* running sums of a dot product, */
-    RUN = 8,        /* products that each takes in the data's type before they go to double */
+    LINE = 64,      /* bytes of running sums of a dot product, */
+    RUN = 8,        /* and products that each takes in the data's type before they go to double */
     TOGETHER = 5,   /* outputs that read a dense row at once */
     BLOCK = 64,     /* outputs that read a CSR row at once */
     AHEAD = 32      /* nonzeros whose weights are asked for before their turn */
 };
 
-#define FASTSGD_DEFINE(T, SUFFIX)                                                                  \
-    typedef T fastsgd_four_##SUFFIX FASTSGD_VECTOR(T, 4);                                          \
+#define FASTSGD_DEFINE(T, TS)                                                                      \
+    typedef T fastsgd_four_##TS FASTSGD_VECTOR(T, 4);                                              \
                                                                                                    \
     /* ||x||^2, in T: inlined, since most rows are too short for a call to pay */                  \
-    static inline double fastsgd_norm_##SUFFIX(const T *x, ptrdiff_t n)                            \
+    static inline double fastsgd_norm_##TS(const T *x, ptrdiff_t n)                                \
     {                                                                                              \
-        fastsgd_four_##SUFFIX sum = {0}, xj, same;                                                 \
+        fastsgd_four_##TS sum = {0}, xj, same;                                                     \
         T tail = 0;                                                                                \
         for (; n >= 4; n -= 4, x += 4) {                                                           \
             FASTSGD_LOAD(xj, x);                                                                   \
@@ -94,27 +96,38 @@ enum {
             tail += x[n] * x[n];                                                                   \
         }                                                                                          \
         return (double)((sum[0] + sum[1]) + (sum[2] + sum[3]) + tail);                             \
-    }                                                                                              \
-                                                                                                   \
-    typedef T fastsgd_lanes_##SUFFIX FASTSGD_VECTOR(T, LANES);                                     \
+    }
+
+FASTSGD_DEFINE(float, f32)
+FASTSGD_DEFINE(double, f64)
+
+/* Dense rows, by vectors of BYTES bytes: of wider ones than the CPU has, gcc makes detours through memory. */\
+#define FASTSGD_DEFINE_DENSE(T, TS, BYTES, TARGET)                                                 \
+    typedef T fastsgd_vector_##TS##_##BYTES FASTSGD_VECTOR(T, BYTES / sizeof(T));                  \
                                                                                                    \
     /* z[i] = x . w[i] for n rows of w, `d` apart; n is a constant, so that the running sums are registers. */\
-    FASTSGD_INLINE void fastsgd_some_dots_##SUFFIX(const int n, const T *restrict x, ptrdiff_t d,  \
-                                                   const T *restrict w, double *restrict z)        \
+    TARGET FASTSGD_INLINE void fastsgd_some_dots_##TS##_##BYTES(const int n, const T *restrict x, ptrdiff_t d,\
+                                                                const T *restrict w, double *restrict z)\
     {                                                                                              \
-        double sum[TOGETHER][LANES] = {{0}};                                                       \
+        enum { WIDTH = BYTES / sizeof(T), VECTORS = LINE / BYTES, LANES = LINE / sizeof(T) };      \
+        double sum[TOGETHER][LANES];                                                               \
         ptrdiff_t j = 0;                                                                           \
+        for (int i = 0; i < n; i++)                                                                \
+            for (int l = 0; l < LANES; l++)                                                        \
+                sum[i][l] = 0;                                                                     \
         while (j + LANES <= d) {                                                                   \
             const ptrdiff_t left = (d - j) / LANES, end = j + (left < RUN ? left : RUN) * LANES;   \
-            fastsgd_lanes_##SUFFIX xj, wj, part[TOGETHER] = {{0}};                                 \
-            for (; j < end; j += LANES) {                                                          \
-                FASTSGD_LOAD(xj, x + j);                                                           \
-                for (int i = 0; i < n; i++)                                                        \
-                    FASTSGD_MULTIPLY_ADD(part[i], xj, wj, w + i * d + j);                          \
-            }                                                                                      \
+            fastsgd_vector_##TS##_##BYTES xj, wj, part[TOGETHER][VECTORS] = {{{0}}};               \
+            do {                                                                                   \
+                for (int v = 0; v < VECTORS; v++) {                                                \
+                    FASTSGD_LOAD(xj, x + j + v * WIDTH);                                           \
+                    for (int i = 0; i < n; i++)                                                    \
+                        FASTSGD_MULTIPLY_ADD(part[i][v], xj, wj, w + i * d + j + v * WIDTH);       \
+                }                                                                                  \
+            } while ((j += LANES) < end);                                                          \
             for (int i = 0; i < n; i++)                                                            \
                 for (int l = 0; l < LANES; l++)                                                    \
-                    sum[i][l] += (double)part[i][l];                                               \
+                    sum[i][l] += (double)part[i][l / WIDTH][l % WIDTH];                            \
         }                                                                                          \
         for (int i = 0; i < n; i++) {                                                              \
             for (ptrdiff_t l = 0; j + l < d; l++)                                                  \
@@ -126,37 +139,34 @@ enum {
         }                                                                                          \
     }                                                                                              \
                                                                                                    \
-    /* z[k] = x . w[k]; K d multiply-adds, and x is read once for five k. */                       \
-    FASTSGD_KERNEL void fastsgd_dots_##SUFFIX##_u8(const T *restrict x, const uint8_t *columns, ptrdiff_t d,\
-                                                   const T *restrict w, ptrdiff_t K, double *restrict z)\
+    TARGET FASTSGD_UNUSED static void fastsgd_dots_##TS##_##BYTES(const T *restrict x, ptrdiff_t d,\
+                                                                  const T *restrict w, ptrdiff_t K, double *restrict z)\
     {                                                                                              \
-        (void)columns;                                                                             \
         for (; K >= 5; K -= 5, w += 5 * d, z += 5)                                                 \
-            fastsgd_some_dots_##SUFFIX(5, x, d, w, z);                                             \
+            fastsgd_some_dots_##TS##_##BYTES(5, x, d, w, z);                                       \
         if (K == 4)                                                                                \
-            fastsgd_some_dots_##SUFFIX(4, x, d, w, z);                                             \
+            fastsgd_some_dots_##TS##_##BYTES(4, x, d, w, z);                                       \
         else if (K == 3)                                                                           \
-            fastsgd_some_dots_##SUFFIX(3, x, d, w, z);                                             \
+            fastsgd_some_dots_##TS##_##BYTES(3, x, d, w, z);                                       \
         else if (K == 2)                                                                           \
-            fastsgd_some_dots_##SUFFIX(2, x, d, w, z);                                             \
+            fastsgd_some_dots_##TS##_##BYTES(2, x, d, w, z);                                       \
         else if (K == 1)                                                                           \
-            fastsgd_some_dots_##SUFFIX(1, x, d, w, z);                                             \
+            fastsgd_some_dots_##TS##_##BYTES(1, x, d, w, z);                                       \
     }                                                                                              \
                                                                                                    \
-    /* w[k] += c[k] x */                                                                           \
-    FASTSGD_KERNEL void fastsgd_axpys_##SUFFIX##_u8(const T *restrict x, const uint8_t *columns, ptrdiff_t d,\
-                                                    T *restrict w, ptrdiff_t K, const double *restrict c)\
+    TARGET FASTSGD_UNUSED static void fastsgd_axpys_##TS##_##BYTES(const T *restrict x, ptrdiff_t d, T *restrict w,\
+                                                                   ptrdiff_t K, const double *restrict c)\
     {                                                                                              \
-        (void)columns;                                                                             \
+        enum { WIDTH = BYTES / sizeof(T) };                                                        \
         for (ptrdiff_t k = 0; k < K; k++, w += d) {                                                \
             const T ck = (T)c[k];                                                                  \
-            fastsgd_lanes_##SUFFIX cks, xj, wj;                                                    \
+            fastsgd_vector_##TS##_##BYTES cks, xj, wj;                                             \
             ptrdiff_t j = 0;                                                                       \
             if (ck == 0)                                                                           \
                 continue;                                                                          \
-            for (int l = 0; l < LANES; l++)                                                        \
+            for (int l = 0; l < WIDTH; l++)                                                        \
                 cks[l] = ck;                                                                       \
-            for (; j + LANES <= d; j += LANES) { /* left to itself, gcc takes half the width of the CPU's vectors */\
+            for (; j + WIDTH <= d; j += WIDTH) {                                                   \
                 FASTSGD_LOAD(wj, w + j);                                                           \
                 FASTSGD_MULTIPLY_ADD(wj, cks, xj, x + j);                                          \
                 memcpy(w + j, &wj, sizeof wj);                                                     \
@@ -165,6 +175,47 @@ enum {
                 w[j] += ck * x[j];                                                                 \
         }                                                                                          \
     }
+
+FASTSGD_DEFINE_DENSE(float, f32, 16, )
+FASTSGD_DEFINE_DENSE(double, f64, 16, )
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12
+FASTSGD_DEFINE_DENSE(float, f32, 32, __attribute__((target("arch=x86-64-v3"))))
+FASTSGD_DEFINE_DENSE(double, f64, 32, __attribute__((target("arch=x86-64-v3"))))
+FASTSGD_DEFINE_DENSE(float, f32, 64, __attribute__((target("arch=x86-64-v4"))))
+FASTSGD_DEFINE_DENSE(double, f64, 64, __attribute__((target("arch=x86-64-v4"))))
+#define FASTSGD_WIDEST(kernel, arguments)                                                          \
+    do {                                                                                           \
+        if (__builtin_cpu_supports("x86-64-v4"))                                                   \
+            kernel##_64 arguments;                                                                 \
+        else if (__builtin_cpu_supports("x86-64-v3"))                                              \
+            kernel##_32 arguments;                                                                 \
+        else                                                                                       \
+            kernel##_16 arguments;                                                                 \
+    } while (0)
+#else
+#define FASTSGD_WIDEST(kernel, arguments) kernel##_16 arguments
+#endif
+
+#define FASTSGD_DEFINE_WIDEST(T, TS)                                                               \
+    /* z[k] = x . w[k]; K d multiply-adds, and x is read once for five k. */                       \
+    static inline void fastsgd_dots_##TS##_u8(const T *x, const uint8_t *columns, ptrdiff_t d, const T *w, ptrdiff_t K,\
+                                              double *z)                                           \
+    {                                                                                              \
+        (void)columns;                                                                             \
+        FASTSGD_WIDEST(fastsgd_dots_##TS, (x, d, w, K, z));                                        \
+    }                                                                                              \
+                                                                                                   \
+    /* w[k] += c[k] x */                                                                           \
+    static inline void fastsgd_axpys_##TS##_u8(const T *x, const uint8_t *columns, ptrdiff_t d, T *w, ptrdiff_t K,\
+                                               const double *c)                                    \
+    {                                                                                              \
+        (void)columns;                                                                             \
+        FASTSGD_WIDEST(fastsgd_axpys_##TS, (x, d, w, K, c));                                       \
+    }
+
+FASTSGD_DEFINE_WIDEST(float, f32)
+FASTSGD_DEFINE_WIDEST(double, f64)
 
 #define FASTSGD_DEFINE_CSR(T, TS, I, IS)                                                           \
     /* CSR rows, K > 1, feature-major weights: z[k] = sum_j x[j] w[columns[j] K + k] */            \
@@ -244,9 +295,6 @@ FASTSGD_DEFINE_CSR(double, f64, int64_t, i64)
 
 FASTSGD_DEFINE_CHECKS(float, f32, 0x7f800000u, uint32_t, u32)
 FASTSGD_DEFINE_CHECKS(double, f64, 0x7ff0000000000000u, uint64_t, u64)
-
-FASTSGD_DEFINE(float, f32)
-FASTSGD_DEFINE(double, f64)
 
 /* The kernel for the types of x and columns; uint8_t stands for a dense row, whose columns are not read. */
 #define FASTSGD_PICK(kernel, x, columns)                                                           \
