@@ -9,6 +9,7 @@ import numpy as np
 
 from ._arrays import Array
 from ._sklearn import Estimator
+from ._training import has_features
 from .core import sgd
 from .io import PathLike, load_archive, save_archive
 
@@ -82,10 +83,7 @@ class Archived(Estimator):
         model = cls(**parameters)
         model._state = state = unpack(header["state"], arrays, "state")
         vars(model).update(header["fitted"], t_=state.t)
-        size = state.width * model.n_features_in_ + state.hidden * state.outputs
-        if any(
-            array is not None and array.shape != (size,) for array in (state.weights, state.average, state.received)
-        ):
+        if not has_features(state, model.n_features_in_):
             raise KeyError("arrays of the sizes that the header says")
         if "classes_" in arrays:
             classes = arrays["classes_"]

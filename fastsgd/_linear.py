@@ -39,14 +39,19 @@ class LinearSGD(Parameters, Trained):
             state.average_scale = state.averaged = 0
         elif state.average is None:
             state.average, state.average_bias = np.zeros_like(state.weights), np.zeros_like(state.bias)
-        if self.penalty not in ("l1", "elasticnet"):
+        if self.penalty not in ("l1", "elasticnet") or self.optimizer != "sgd":
             state.received, state.penalty_total = None, 0
         elif state.received is None:
             state.received, state.sum_squares = np.zeros_like(state.weights), np.inf
 
+        if self.optimizer == "sgd" or self.batch_size == 1:
+            state.gradient = None
+        elif state.gradient is None:
+            state.gradient = np.zeros(state.width * state.features, state.weights.dtype)
+
     @property
     def _penalised(self) -> bool:
-        return bool(self.penalty)
+        return bool(self.penalty) and self.optimizer == "sgd"
 
     @property
     def _l2(self) -> float:
@@ -58,7 +63,9 @@ class LinearSGD(Parameters, Trained):
         flat, intercept = solution(state)
         coef = self._shape_coef(flat)
         # Changes made in place have to be seen; of coefficients that are the state's own memory they are.
-        copy = None if np.may_share_memory(flat, state.weights) else flat.copy()
+        # ftrl makes its weights anew, of numbers beside them.
+        own = np.may_share_memory(flat, state.weights) and state.optimizer != sgd.OPTIMIZERS["ftrl"]
+        copy = None if own else flat.copy()
         published = (coef, intercept, copy, intercept.copy())
         return {"coef_": coef, "intercept_": intercept, "_published": published}
 
@@ -86,9 +93,10 @@ class LinearSGD(Parameters, Trained):
 
     def _state_now(self) -> sgd.State:
         """The state to train on: the one left by the last call, unless coef_ or intercept_ were replaced since."""
-        if not self._is_published():
+        if not self._is_published() or self._state.optimizer != sgd.OPTIMIZERS[self.optimizer]:
             state = self._present_state(self._state.weights.dtype, self._state.feature_major)
             state.t = self._state.t
+            self._withdraw()
             self._state = state
         if not self._state.weights.flags.writeable:  # mapped from a file, as joblib does for its processes
             self._state = copy.deepcopy(self._state)
@@ -110,11 +118,10 @@ class LinearSGD(Parameters, Trained):
             and np.array_equal(intercept, intercept_was)
         )
 
-    @staticmethod
     def _new_state(
-        n_outputs: int, n_features: int, dtype: Any, feature_major: bool, coef: Any = None, intercept: Any = None
+        self, n_outputs: int, n_features: int, dtype: Any, feature_major: bool, coef: Any = None, intercept: Any = None
     ) -> sgd.State:
-        state = new_state(n_outputs, n_features, dtype, feature_major)
+        state = new_state(n_outputs, n_features, dtype, feature_major, self.optimizer)
         shape = (n_outputs, n_features)
         single = n_outputs == 1
         if coef is not None:

@@ -15,6 +15,7 @@ from ._training import BLOCKS
 from .core import sgd
 
 SCHEDULES = tuple(sgd.SCHEDULES)
+DELTA = 4.0  # what adagrad's sums of squares start from, with its own steps
 
 
 class Common(Estimator):
@@ -94,11 +95,15 @@ class Parameters(Common):
     average: bool | int
     batch_size: int
     intercept_decay: float | str
+    optimizer: str
+    tune_eta0: bool
 
     def _check_each_parameter(self) -> None:
         super()._check_each_parameter()
         check.check_choice(self, "penalty", ("l2", "l1", "elasticnet", None))
         check.check_choice(self, "learning_rate", SCHEDULES)
+        check.check_choice(self, "optimizer", tuple(sgd.OPTIMIZERS))
+        check.check_flag(self, "tune_eta0")
         check.check_flag(self, "fit_intercept")
         check.check_number(self, "l1_ratio", 0, 1, none=True)
         if self.penalty == "elasticnet" and self.l1_ratio is None:
@@ -110,9 +115,25 @@ class Parameters(Common):
             check.check_number(self, "average", 1, integer=True)
         if self.intercept_decay != "auto":
             check.check_number(self, "intercept_decay", 0)
-        if self.learning_rate == "optimal" and self.alpha == 0:
+        if self.optimizer != "sgd":
+            self._check_optimizer()
+        elif self.learning_rate == "optimal" and self.alpha == 0:
             raise ValueError(
                 "alpha must be > 0 since learning_rate is 'optimal'. alpha is used to compute the optimal step size."
+            )
+
+    def _check_optimizer(self) -> None:
+        """What does not go together with an optimiser other than sgd."""
+        name = self.optimizer
+        if self.learning_rate in ("pa1", "pa2"):
+            raise ValueError(f"learning_rate {self.learning_rate!r} is for optimizer='sgd', not {name!r}")
+        if self.average:
+            raise ValueError(f"average is for optimizer='sgd': the steps of {name!r} fall by themselves")
+        if self.tune_eta0:
+            raise ValueError(f"tune_eta0 is for optimizer='sgd': {name!r} needs no tuning")
+        if self.penalty in ("l1", "elasticnet") and name != "ftrl":
+            raise ValueError(
+                f"penalty {self.penalty!r} needs optimizer 'ftrl', which is 'adagrad' with l1, or 'sgd', not {name!r}"
             )
 
     @property
@@ -120,11 +141,19 @@ class Parameters(Common):
         return self.epsilon
 
     def _settings(self, sparse: bool, n_rows: int | None = None) -> sgd.Settings:
-        decay = (0.01 if sparse else 1.0) if self.intercept_decay == "auto" else float(self.intercept_decay)
+        eta0, own = self.eta0, self.optimizer != "sgd" and self.learning_rate in ("optimal", "invscaling")
+        if own:
+            eta0 = own_step(self.optimizer, self.loss)
+        decay = 0.01 if sparse and self.optimizer == "sgd" else 1.0
+        if self.intercept_decay != "auto":
+            decay = float(self.intercept_decay)
         ratio = self.l1_ratio or 0.0 if self.penalty == "elasticnet" else float(self.penalty == "l1")
         return sgd.Settings(
             schedule=self.learning_rate,
-            eta0=self.eta0,
+            optimizer=self.optimizer,
+            own=own,
+            delta=DELTA if own else 1e-30,
+            eta0=eta0,
             power_t=self.power_t,
             alpha=self.alpha,
             strength=self.alpha if self.penalty else 0.0,
@@ -134,6 +163,17 @@ class Parameters(Common):
             batch_size=min(self.batch_size, n_rows or self.batch_size),
             average_from=int(self.average),
         )
+
+
+def own_step(optimizer: str, loss: str) -> float:
+    """The factor of an optimiser's own steps (see core/adaptive.pxd), from experiments in bench/optimizers.py."""
+    squared = loss in ("squared_error", "squared_epsilon_insensitive", "squared_hinge")
+    if optimizer == "adam":
+        return 0.02
+    if optimizer == "normalized":
+        # Losses that can be followed all the way do not overshoot.
+        return 12.0 if squared else 2.0 if loss in ("log_loss", "hinge", "perceptron") else 1.0
+    return 2.0 if squared else 32.0
 
 
 @cache

@@ -144,7 +144,7 @@ class Streamed:
                 order = order[weights[order] != 0]
             indptr = np.concatenate([[0], np.cumsum(lengths)])
             self._make_room()
-            shape = (labels.size, self.state.weights.size // self.state.bias.size)
+            shape = (labels.size, self.state.features)
             yield Piece(Rows(data, indices, indptr, shape), targets, weights, order)
         self._end_text()
 
@@ -185,26 +185,27 @@ class Streamed:
     def _make_room(self) -> None:
         """Columns for the features seen so far, and some to spare."""
         assert self._used is not None
-        state, outputs = self.state, self.state.bias.size
+        state = self.state
         if self._used.first < self.first:
-            _resize(state, lambda flat: np.concatenate([np.zeros(outputs, flat.dtype), flat]))
+            _resize(state, lambda flat, each: np.concatenate([np.zeros(each, flat.dtype), flat]))
             self.first = self._used.first
-        missing = self._used.width * outputs - state.weights.size
+        missing = self._used.width - state.features
         if missing > 0:
-            spare = 0 if self._used.n_features else self._used.width // 4 * outputs
-            _resize(state, lambda flat: np.concatenate([flat, np.zeros(missing + spare, flat.dtype)]))
+            more = missing if self._used.n_features else missing + self._used.width // 4
+            _resize(state, lambda flat, each: np.concatenate([flat, np.zeros(more * each, flat.dtype)]))
 
     def close(self, state: sgd.State) -> None:
         if self._used is not None and self.first == self._used.first:
-            size = max(self._used.width, 1) * state.bias.size
-            _resize(state, lambda flat: flat[:size].copy() if flat.size > size else flat)
+            size = max(self._used.width, 1)
+            _resize(state, lambda flat, each: flat[: size * each].copy() if flat.size > size * each else flat)
 
 
-def _resize(state: sgd.State, change: Callable[[Array], Array]) -> None:
-    for name in ("weights", "average", "received"):
+def _resize(state: sgd.State, change: Callable[[Array, int], Array]) -> None:
+    """Change the arrays that have so many numbers for each feature."""
+    for name in ("weights", "average", "received", "gradient"):
         flat = getattr(state, name)
         if flat is not None:
-            setattr(state, name, change(flat))
+            setattr(state, name, change(flat, state.pitch if name == "weights" else state.width))
 
 
 def look_at_labels(path: str, chunk: Chunk) -> Array:

@@ -240,7 +240,7 @@ class Run:
         def rate(state: sgd.State, classes: Array | None) -> float:
             """What `score` returns, of the rows of --valid."""
             if not held:
-                columns = state.weights.size // state.bias.size
+                columns = state.features
                 X, y = self._fitted(self.args.valid, columns, state.weights.dtype).whole()
                 held.extend([check_rows(X), y if classes is None else codes_of(np.asarray(y), classes)])
             rows, truth = held

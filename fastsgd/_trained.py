@@ -76,7 +76,7 @@ class Trained(Common, Archived):
 
         epochs=None is one pass of partial_fit, without a criterion to stop by.
         """
-        brief = epochs is None and rows.nnz * state.width < state.first
+        brief = epochs is None and rows.nnz * state.pitch < state.first
         if brief and not self._is_unseen():
             state.weights = state.weights.copy()  # whoever holds coef_ must not see weights without their scale
         order = np.arange(rows.shape[0], dtype=np.uint32) if validation is None else validation[0]
@@ -154,7 +154,7 @@ class Trained(Common, Archived):
         self._withdraw()
         mine.update(
             **fitted, **published, _state=state, t_=state.t, n_iter_=progress.epoch, loss_curve_=curve,
-            n_features_in_=state.first // state.width,
+            n_features_in_=state.features,
         )  # fmt: skip
         if progress.scores:
             self.validation_scores_ = progress.scores

@@ -216,25 +216,36 @@ class Stored:
             yield order
 
 
-def new_state(n_outputs: int, n_features: int, dtype: np.dtype, feature_major: bool) -> sgd.State:
-    return sgd.State(np.zeros(n_outputs * n_features, dtype), np.zeros(n_outputs), feature_major)
+def new_state(
+    n_outputs: int, n_features: int, dtype: np.dtype, feature_major: bool, optimizer: str = "sgd"
+) -> sgd.State:
+    number = sgd.OPTIMIZERS[optimizer]
+    weights = np.zeros(sgd.pitch(number, n_outputs) * n_features, dtype)
+    return sgd.State(weights, np.zeros(n_outputs), feature_major, optimizer=number)
+
+
+def cells(state: sgd.State, flat: Array) -> Array:
+    """All that `weights`, or an array of the weights' number, has for the features, as (numbers a feature, d)."""
+    pitch = state.pitch if flat is state.weights else state.width
+    flat = flat[: pitch * state.features] if state.hidden else flat
+    return flat.reshape(-1, pitch).T if state.feature_major else flat.reshape(pitch, -1)
 
 
 def coefficients(state: sgd.State, flat: Array) -> Array:
-    """A flat array of the state's layout, seen as (K, d); of a network, its first layer, (h, d)."""
-    flat = flat[: state.first] if state.hidden else flat
-    return flat.reshape(-1, state.width).T if state.feature_major else flat.reshape(state.width, -1)
+    """The weights in a flat array of the state's layout, seen as (K, d); of a network, its first layer, (h, d)."""
+    return cells(state, flat)[: state.width]
 
 
 def lay_out(state: sgd.State, feature_major: bool) -> None:
     """Give the state's arrays the layout for dense rows (class-major) or CSR (feature-major)."""
     if state.feature_major == feature_major:
         return
-    if state.width > 1:
-        for name in ("weights", "average", "received"):
+    if state.pitch > 1:
+        for name in ("weights", "average", "received", "gradient"):
             flat = getattr(state, name)
             if flat is not None:
-                matrix, rest = coefficients(state, flat), flat[state.first :]
+                matrix = cells(state, flat)
+                rest = flat[matrix.size :]
                 turned = np.ascontiguousarray(matrix.T if feature_major else matrix).reshape(-1)
                 setattr(state, name, np.concatenate([turned, rest]) if rest.size else turned)
     state.feature_major = feature_major
@@ -291,8 +302,14 @@ def decision(
 
     Dense rows go through BLAS, which has threads of its own.
     """
-    dtype = rows.data.dtype
-    flat = np.ascontiguousarray(coef.T if rows.sparse else coef, dtype).reshape(-1)
+    dtype, pitch = rows.data.dtype, intercept.size
+    if rows.sparse and coef.dtype == dtype and _is_feature_major(coef):
+        # Weights that an optimiser's numbers are between are not copied for it.
+        pitch, size = coef.strides[1] // coef.itemsize, coef.itemsize
+        length = (coef.shape[1] - 1) * pitch + coef.shape[0]
+        flat = np.lib.stride_tricks.as_strided(coef, (length,), (size,), writeable=False)
+    else:
+        flat = np.ascontiguousarray(coef.T if rows.sparse else coef, dtype).reshape(-1)
     out = np.empty((rows.shape[0] if order is None else order.size, intercept.size), dtype)
     step = slice_length(rows, intercept.size, 1)
     if not rows.sparse and order is None:
@@ -313,11 +330,20 @@ def decision(
             part = order[first : first + step]
         elif indptr is not None:
             indptr = indptr[first : first + step + 1]
-        sgd.scores(rows.data, rows.indices, indptr, part, flat, bias, scale, out[first : first + step])
+        sgd.scores(rows.data, rows.indices, indptr, part, flat, pitch, bias, scale, out[first : first + step])
 
     pieces = range(0, len(out), step)
     for_each(score, pieces, min(threads, len(pieces)))
     return out
+
+
+def _is_feature_major(coef: Array) -> bool:
+    """Whether (K, d) coefficients are in the memory of CSR rows' weights, apart or not."""
+    across, along = coef.strides
+    one = coef.itemsize
+    return (
+        (across == one or len(coef) == 1) and coef.shape[1] > 0 and along % one == 0 and along >= len(coef) * one
+    )
 
 
 def scores_of(state: sgd.State, rows: Rows, order: Array | None = None, *, threads: int = 1) -> Array:
@@ -503,7 +529,7 @@ def is_finite(state: sgd.State, touched: Array | None) -> bool:
     weights, average, bias = state.weights, state.average, state.bias
     if touched is not None:
         rest = weights[state.first :]
-        weights = np.concatenate([_of_columns(weights[: state.first], touched, state.width), rest])
+        weights = np.concatenate([_of_columns(weights[: state.first], touched, state.pitch), rest])
         average = None if average is None else _of_columns(average, touched, state.width)
     if average is not None and state.averaged and state.average_bias is not None:
         with np.errstate(over="ignore", invalid="ignore"):
@@ -518,16 +544,29 @@ def _of_columns(flat: Array, columns: Array, outputs: int) -> Array:
 
 def check_state(state: sgd.State, rows: Rows, targets: Array) -> None:
     """That the state fits the rows: the kernel trusts it, and its arrays may come from a file or from the caller."""
-    outputs, dtype, fits = state.outputs, rows.data.dtype, state.hidden >= 0
-    shape = (state.width * rows.shape[1] + state.hidden * outputs,)
-    for array in (state.weights, state.average, state.received):
-        fits &= array is None or (array.shape == shape and array.dtype == dtype)
+    outputs, dtype, fits = state.outputs, rows.data.dtype, has_features(state, rows.shape[1])
+    for array in (state.weights, state.average, state.received, state.gradient):
+        fits &= array is None or array.dtype == dtype
     for array in (state.bias, state.average_bias):
         fits &= array is None or (array.shape == (state.hidden + outputs,) and array.dtype == np.float64)
     fits &= (state.average is None) == (state.average_bias is None)
     fits &= targets.shape[1] == outputs or (targets.shape[1] == 1 and bool(targets.max() < outputs))
     if not fits:
         raise ValueError("the model's state does not fit the data: fit the model again")
+
+
+def has_features(state: sgd.State, n_features: int) -> bool:
+    """Whether the sizes of the arrays are those of so many features, and of one another."""
+    if state.hidden < 0 or not 0 <= state.optimizer < len(sgd.OPTIMIZERS):
+        return False
+    size = state.width * n_features + state.hidden * state.outputs
+    fits = state.features == n_features and state.first == state.pitch * n_features and state.weights.ndim == 1
+    for array in (state.average, state.received, state.gradient):
+        fits &= array is None or array.shape == (size,)
+    memory = state.bias_memory
+    if state.optimizer == 0:
+        return fits and memory is None
+    return fits and memory is not None and memory.shape == (state.pitch - state.width,) and memory.dtype == np.float64
 
 
 def slice_length(rows: Rows, n_outputs: int, batch_size: int) -> int:

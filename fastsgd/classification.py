@@ -185,6 +185,8 @@ class SGDClassifier(Classifier, LinearSGD):
         intercept_decay: float | str = "auto",
         scoring: Any = None,
         callbacks: Any = None,
+        optimizer: str = "sgd",
+        tune_eta0: bool = False,
     ) -> None:
         self._keep(locals())
 

@@ -57,6 +57,7 @@ n_iter_no_change, class_weight, warm_start, batch_size, intercept_decay, scoring
         intercept_decay: float | str = "auto",
         scoring: Any = None,
         callbacks: Any = None,
+        optimizer: str = "sgd",
     ) -> None:
         super().__init__(
             "perceptron",
@@ -81,4 +82,5 @@ n_iter_no_change, class_weight, warm_start, batch_size, intercept_decay, scoring
             intercept_decay=intercept_decay,
             scoring=scoring,
             callbacks=callbacks,
+            optimizer=optimizer,
         )

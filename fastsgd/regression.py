@@ -77,6 +77,8 @@ callbacks, n_jobs
         scoring: Any = None,
         callbacks: Any = None,
         n_jobs: int | None = None,
+        optimizer: str = "sgd",
+        tune_eta0: bool = False,
     ) -> None:
         self._keep(locals())
 

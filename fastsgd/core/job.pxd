@@ -6,6 +6,7 @@ from cython cimport floating
 from libc.math cimport fabs, isfinite, log1p
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
+from .adaptive cimport Adaptive
 from .losses cimport Loss, logistic
 from .rows cimport dense_t, fastsgd_prefetch, index_t, row_prefetch
 from .schedules cimport PA1, StepRule, passive_aggressive
@@ -87,6 +88,8 @@ cdef struct Job:
     double product
     double loss, penalty, weight
     Py_ssize_t clipped, bad_row
+
+    Adaptive adaptive               # unless the optimiser is sgd
 
     bint single                     # all the rows are one batch,
     Py_ssize_t work                 # so this counts multiply-adds, to look at Python's signals now and then

@@ -10,7 +10,7 @@ target as K numbers: the indicator of the class, or, for softmax, probabilities.
 """
 
 cimport cython
-from libc.math cimport exp, fabs, isinf, ldexp
+from libc.math cimport exp, expm1, fabs, isinf, ldexp, log1p
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
@@ -40,6 +40,9 @@ cdef class Loss:
     cdef double evaluate(self, const double* z, const double* t, Py_ssize_t outputs, double* g) noexcept nogil:
         g[0] = 0.0
         return 0.0
+
+    cdef double follow(self, double z, double t, double s, double q, double g) noexcept nogil:
+        return g
 
     def value(self, z, t):
         """L(z, t), elementwise for a loss of one score, per row for a loss of K scores.
@@ -164,6 +167,28 @@ cdef inline double log_of_sum(double a, double s) noexcept nogil:
         (half - (u * (half + even + odd) + (k * 1.90821492927058770002e-10 + (a - (s - 1)) / s))) - f)
 
 
+cdef double logistic_rise(double m, double w) noexcept nogil:
+    """How far the margin m rises when followed for w: the D with D + e^m (e^D - 1) = w, to a few ulp.
+
+    From an upper bound Newton's steps fall towards the root of a convex function. Where e^m is large all is divided by it.
+    """
+    cdef double e = exp(-fabs(m)), linear = 1.0 if m <= 0 else e, curved = e if m <= 0 else 1.0, D, growth, excess
+    cdef int i
+    if w <= 0 or linear == 0:
+        return 0.0
+    D = min(w * linear / (linear + curved), log1p(w * linear / curved)) if curved > 0 else w
+    for i in range(32):
+        growth = expm1(D)
+        excess = curved * growth + linear * (D - w)
+        if excess <= 0:
+            break
+        excess /= curved * (growth + 1) + linear
+        D -= excess
+        if excess <= 4e-16 * D:
+            break
+    return D if D > 0 else 0.0
+
+
 # One score, targets -1 / +1; m = t z is the margin.
 
 cdef class LogLoss(Loss):
@@ -182,6 +207,9 @@ cdef class LogLoss(Loss):
         cdef double rest, e = logistic(z[0], t[0], g, &rest)
         return log_of_sum(e, 1 + e) + rest
 
+    cdef double follow(self, double z, double t, double s, double q, double g) noexcept nogil:
+        return g if fabs(t) != 1 or q <= 0 else -t * logistic_rise(t * z, s * q) / q
+
 
 cdef class Hinge(Loss):
     """max(0, 1 - m), derivative -t if m <= 1 else 0: the linear support vector machine."""
@@ -192,6 +220,9 @@ cdef class Hinge(Loss):
         cdef double m = t[0] * z[0]
         g[0] = -t[0] if m <= 1 else 0.0
         return 1 - m if m <= 1 else 0.0
+
+    cdef double follow(self, double z, double t, double s, double q, double g) noexcept nogil:
+        return g if q <= 0 or g == 0 else -t * min(s, (1 - t * z) / q)
 
 
 cdef class SquaredHinge(Loss):
@@ -205,6 +236,9 @@ cdef class SquaredHinge(Loss):
             gap = 0.0
         g[0] = -2 * t[0] * gap
         return gap * gap
+
+    cdef double follow(self, double z, double t, double s, double q, double g) noexcept nogil:
+        return g if q <= 0 else t * max(0.0, 1 - t * z) * expm1(-2 * s * q) / q
 
 
 cdef class ModifiedHuber(Loss):
@@ -230,6 +264,9 @@ cdef class Perceptron(Loss):
         cdef double m = t[0] * z[0]
         g[0] = -t[0] if m <= 0 else 0.0
         return -m if m < 0 else 0.0
+
+    cdef double follow(self, double z, double t, double s, double q, double g) noexcept nogil:
+        return g if q <= 0 or t * z == 0 or g == 0 else -t * min(s, -t * z / q)
 
 
 cdef class LogisticSquaredError(Loss):
@@ -258,6 +295,9 @@ cdef class SquaredError(Loss):
     cdef double evaluate(self, const double* z, const double* t, Py_ssize_t outputs, double* g) noexcept nogil:
         g[0] = z[0] - t[0]
         return 0.5 * g[0] * g[0]
+
+    cdef double follow(self, double z, double t, double s, double q, double g) noexcept nogil:
+        return g if q <= 0 else -(z - t) * expm1(-s * q) / q
 
 
 cdef class EpsilonLoss(Loss):

@@ -19,7 +19,7 @@ ctypedef fused index_t:
 cdef extern from "simd.h" nogil:
     void fastsgd_prefetch(const void* start, Py_ssize_t size)
     double norm "fastsgd_norm"(...)     # (x, n)
-    void dots "fastsgd_dots"(...)       # (x, columns, nnz, w, K, z)
+    void dots "fastsgd_dots"(...)       # (x, columns, nnz, w, K, pitch, z)
     void axpys "fastsgd_axpys"(...)     # (x, columns, nnz, w, K, c)
 
 cdef extern from "steps.h" nogil:
@@ -38,19 +38,25 @@ cdef enum:
 cdef inline void row_scores(const floating* x, const index_t* columns, Py_ssize_t nnz, const floating* w,
                             Py_ssize_t K, double* z) noexcept nogil:
     """z[k] = w_k . x, K nnz multiply-adds."""
+    row_scores_apart(x, columns, nnz, w, K, K, z)
+
+
+cdef inline void row_scores_apart(const floating* x, const index_t* columns, Py_ssize_t nnz, const floating* w,
+                                  Py_ssize_t K, Py_ssize_t pitch, double* z) noexcept nogil:
+    """The same of feature-major weights that are `pitch` numbers apart from feature to feature."""
     cdef Py_ssize_t j
     cdef double a = 0.0, b = 0.0, c = 0.0, e = 0.0
     if K > 1 or (index_t is dense_t and nnz >= SHORT_ROW):
-        dots(x, columns, nnz, w, K, z)
+        dots(x, columns, nnz, w, K, pitch, z)
         return
     # One output: four running sums, so that additions do not wait for each other.
     for j in range(0, nnz - 3, 4):
-        a += x[j] * w[column(columns, j)]
-        b += x[j + 1] * w[column(columns, j + 1)]
-        c += x[j + 2] * w[column(columns, j + 2)]
-        e += x[j + 3] * w[column(columns, j + 3)]
+        a += x[j] * w[column(columns, j) * pitch]
+        b += x[j + 1] * w[column(columns, j + 1) * pitch]
+        c += x[j + 2] * w[column(columns, j + 2) * pitch]
+        e += x[j + 3] * w[column(columns, j + 3) * pitch]
     for j in range(nnz & ~3, nnz):
-        a += x[j] * w[column(columns, j)]
+        a += x[j] * w[column(columns, j) * pitch]
     z[0] = (a + b) + (c + e)
 
 
@@ -59,7 +65,7 @@ cdef inline double row_norm(const floating* x, Py_ssize_t nnz) noexcept nogil:
     cdef double squares
     if nnz < LONG_ROW:
         return norm(x, nnz)
-    dots(x, <const dense_t*>NULL, nnz, x, 1, &squares)
+    dots(x, <const dense_t*>NULL, nnz, x, 1, 1, &squares)
     return squares
 
 

@@ -9,17 +9,19 @@ from .schedules cimport StepRule
 
 cdef class Settings:
     cdef StepRule rule
-    cdef double strength, l1_ratio, intercept_decay
-    cdef bint fit_intercept
+    cdef double strength, l1_ratio, intercept_decay, delta
+    cdef bint fit_intercept, own
+    cdef int optimizer
     cdef readonly Py_ssize_t batch_size
     cdef public double average_from
 
 
 cdef class State:
-    cdef public object weights, bias, activation, average, average_bias, received
+    cdef public object weights, bias, activation, average, average_bias, received, gradient, bias_memory
     cdef public bint feature_major
     cdef public Py_ssize_t hidden
-    cdef public double t, scale, average_scale, averaged, penalty_total, sum_squares, sum_abs
+    cdef public int optimizer
+    cdef public double t, scale, average_scale, averaged, penalty_total, sum_squares, sum_abs, rows, lengths
 
 
 cdef class Totals:

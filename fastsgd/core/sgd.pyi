@@ -7,6 +7,7 @@ from .losses import Loss
 _Array = NDArray[Any]
 
 SCHEDULES: dict[str, int]
+OPTIMIZERS: dict[str, int]
 STATE_FIELDS: tuple[str, ...]
 
 class Settings:
@@ -26,6 +27,9 @@ class Settings:
         fit_intercept: bool,
         batch_size: int,
         average_from: float,
+        optimizer: str = "sgd",
+        own: bool = False,
+        delta: float = 1e-30,
     ) -> None: ...
 
 class State:
@@ -44,9 +48,24 @@ class State:
     penalty_total: float
     sum_squares: float
     sum_abs: float
+    optimizer: int
+    bias_memory: _Array | None
+    gradient: _Array | None
+    rows: float
+    lengths: float
     def __init__(
-        self, weights: _Array, bias: _Array, feature_major: bool, hidden: int = 0, activation: str | None = None
+        self,
+        weights: _Array,
+        bias: _Array,
+        feature_major: bool,
+        hidden: int = 0,
+        activation: str | None = None,
+        optimizer: int = 0,
     ) -> None: ...
+    @property
+    def pitch(self) -> int: ...
+    @property
+    def features(self) -> int: ...
     @property
     def outputs(self) -> int: ...
     @property
@@ -54,6 +73,7 @@ class State:
     @property
     def first(self) -> int: ...
 
+def pitch(optimizer: int, width: int) -> int: ...
 def swap(a: State, b: State) -> None: ...
 
 class Totals:
@@ -83,6 +103,7 @@ def scores(
     indptr: _Array | None,
     order: _Array | None,
     weights: _Array,
+    pitch: int,
     bias: _Array,
     scale: float,
     out: _Array,

@@ -9,12 +9,16 @@ from cython cimport floating
 from libc.math cimport fabs, log1p
 from libc.stdint cimport uint32_t, uint64_t
 
+from .adaptive cimport (
+    NORMALIZED, SGD, Adaptive, adaptive_scores, adaptive_step, apply_bias_gradient, apply_gradient, gather_gradient,
+    pitch_of, planes_of, set_step,
+)
 from .job cimport (
     Bounds, Job, differentiate, find_row, fold_scale, look_ahead, look_at_signals, plan_move, read_target, row_begin,
     row_bounds, shrink,
 )
 from .losses cimport LogLoss, Loss
-from .rows cimport Account, dense_t, dots, index_t, row_add, row_norm, row_scores, row_step, settle_all
+from .rows cimport Account, dense_t, dots, index_t, row_add, row_norm, row_scores, row_scores_apart, row_step, settle_all
 from .schedules cimport PA1, Schedule, step_size
 
 import numpy as np
@@ -22,15 +26,21 @@ import numpy as np
 SCHEDULES = {name: i for i, name in enumerate(("constant", "optimal", "invscaling", "adaptive", "pa1", "pa2"))}
 
 
+OPTIMIZERS = {name: i for i, name in enumerate(("sgd", "adagrad", "normalized", "ftrl", "adam"))}
+
+
 cdef class Settings:
     """What stays the same during a run: plain numbers, in SPEC's notation.
 
     `strength` is the penalty's factor: alpha, or 0 without a penalty, when alpha still sets the 'optimal' step.
-    `average_from` is the first step whose iterate is averaged.
+    `average_from` is the first step whose iterate is averaged. Of the other optimisers than sgd, `own` says that eta0 is
+    the factor of their own steps, and not the step itself; `delta` is what adagrad's sums of squares start from.
     """
 
     def __init__(self, *, schedule, double eta0, double power_t, double alpha, double strength, double l1_ratio,
-                 double intercept_decay, bint fit_intercept, Py_ssize_t batch_size, double average_from):
+                 double intercept_decay, bint fit_intercept, Py_ssize_t batch_size, double average_from,
+                 optimizer="sgd", bint own=False, double delta=1e-30):
+        self.optimizer, self.own, self.delta = OPTIMIZERS[optimizer], own, delta
         self.rule.schedule = <Schedule><int>SCHEDULES[schedule]
         self.rule.eta0, self.rule.power_t, self.rule.alpha = eta0, power_t, alpha
         self.rule.t0 = 1 / (alpha * alpha ** -0.25) if alpha > 0 else float("inf")
@@ -49,7 +59,8 @@ cdef class Settings:
 
 STATE_FIELDS = (
     "weights", "bias", "feature_major", "hidden", "activation", "t", "scale", "average", "average_bias",
-    "average_scale", "averaged", "received", "penalty_total", "sum_squares", "sum_abs",
+    "average_scale", "averaged", "received", "penalty_total", "sum_squares", "sum_abs", "optimizer",
+    "bias_memory", "gradient", "rows", "lengths",
 )
 
 
@@ -79,12 +90,28 @@ cdef class State:
         The l1 penalty that each weight has received so far, of `penalty_total` due.
     sum_squares, sum_abs : float
         ||W||^2 and ||W||_1, exact after `measure`, updated by differences from then on.
+    optimizer : int
+        Of OPTIMIZERS. Unless it is sgd, a feature has `pitch` numbers in `weights`, K of them weights: they are a matrix
+        of `pitch` rows, or, feature-major, of `pitch` columns (see adaptive.h).
+    bias_memory : ndarray of float64 of shape (pitch - K,), or None
+        What the optimiser keeps of the intercepts.
+    gradient : ndarray of shape (K * d,), or None
+        Zeros: where the gradients of batches are gathered.
+    rows, lengths : float
+        How many rows there have been, and the sum of their squared lengths, on which the optimisers' own steps depend.
     """
 
-    def __init__(self, weights, bias, feature_major, hidden=0, activation=None):
+    def __init__(self, weights, bias, feature_major, hidden=0, activation=None, optimizer=0):
         self.weights, self.bias, self.feature_major = weights, bias, feature_major
-        self.hidden, self.activation = hidden, activation
+        self.hidden, self.activation, self.optimizer = hidden, activation, optimizer
         self.t = self.scale = 1.0
+        if optimizer != SGD:
+            self.bias_memory = np.zeros(self.pitch - len(bias))
+
+    @property
+    def pitch(self):
+        """Numbers in `weights` that a feature has."""
+        return pitch_of(self.optimizer, self.width)
 
     @property
     def outputs(self):
@@ -98,8 +125,18 @@ cdef class State:
 
     @property
     def first(self):
-        """How many of the weights belong to features, and are laid out as the rows are."""
-        return len(self.weights) - self.hidden * self.outputs
+        """How many of the numbers in `weights` belong to features, and are laid out as the rows are."""
+        return len(self.weights) - self.hidden * self.outputs * planes_of(self.optimizer)
+
+    @property
+    def features(self):
+        """d."""
+        return self.first // self.pitch
+
+
+def pitch(int optimizer, Py_ssize_t width):
+    """Numbers that a feature of so many weights has in `State.weights`."""
+    return pitch_of(optimizer, width)
 
 
 def swap(State a, State b):
@@ -128,9 +165,13 @@ cdef struct one_t:
 cdef struct many_t:
     char unused
 
+cdef struct adaptive_t:     # any number, and an optimiser with a step for each weight
+    char unused
+
 ctypedef fused outputs_t:
     one_t
     many_t
+    adaptive_t
 
 
 def train(Loss loss, Settings settings, State state, const floating[::1] data, const index_t[::1] indices, indptr,
@@ -145,6 +186,8 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
     cdef double[::1] bias = state.bias, average_bias = state.average_bias
     cdef Py_ssize_t K = bias.shape[0]
     cdef double[:, ::1] scratch = np.empty((min(settings.batch_size, order.shape[0]) + 3, K))
+    cdef double[::1] bias_cell
+    cdef floating[::1] gradient, workspace
     cdef floating* running = NULL
     cdef floating* got = NULL
     cdef Job job
@@ -154,19 +197,64 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
         running = &average[0]
     if received is not None:
         got = &received[0]
-    job = open_job(loss, settings, state, order, row_bounds(indptr, weights.shape[0] // K), targets.shape[1],
+    job = open_job(loss, settings, state, order, row_bounds(indptr, weights.shape[0] // state.pitch), targets.shape[1],
                    sample_weight, K, scratch)
     job.size, job.bias = weights.shape[0], &bias[0]
     if running != NULL:
         job.average_bias = &average_bias[0]
     job.counted = got != NULL or (job.l2 > 0 and job.batch > 1)
     job.followed = job.l2 > 0 and not job.counted
+    if settings.optimizer != SGD:
+        # Cells of the intercepts, and then four vectors of K.
+        bias_cell = np.concatenate([state.bias, state.bias_memory, np.zeros(4 * K)])
+        job.bias = &bias_cell[0]
+        open_adaptive(&job, settings, state, bias_cell)
+        gradient = state.gradient
+        if gradient is not None:
+            job.adaptive.gradient = &gradient[0]
+        workspace = np.empty(divide_workspace(&job, &indices[0], &data[0], NULL), np.asarray(weights).dtype)
+        divide_workspace(&job, &indices[0], &data[0], &workspace[0])
     with nogil:
-        if K == 1 and job.batch == 1:
+        if settings.optimizer != SGD:
+            run(&job, loss, &data[0], &indices[0], &targets[0, 0], &weights[0], running, got, <adaptive_t*>NULL)
+        elif K == 1 and job.batch == 1:
             run(&job, loss, &data[0], &indices[0], &targets[0, 0], &weights[0], running, got, <one_t*>NULL)
         else:
             run(&job, loss, &data[0], &indices[0], &targets[0, 0], &weights[0], running, got, <many_t*>NULL)
     close_job(&job, state, totals)
+    if settings.optimizer != SGD:
+        np.copyto(state.bias, bias_cell[:K])
+        np.copyto(state.bias_memory, bias_cell[K : state.pitch])
+        state.rows, state.lengths = job.adaptive.rows, job.adaptive.lengths
+
+
+cdef void open_adaptive(Job* job, Settings settings, State state, double[::1] bias_cell):
+    """The optimiser's part of a pass; beta, beta1, beta2 and epsilon are those of the sources."""
+    cdef Adaptive* a = &job.adaptive
+    cdef Py_ssize_t K = job.K
+    a.rule.optimizer, a.own, a.step = settings.optimizer, settings.own, settings.rule.eta0
+    a.rule.delta = settings.delta
+    a.rule.beta, a.rule.beta1, a.rule.beta2, a.rule.epsilon = 1, 0.9, 0.999, 1e-8
+    a.rule.l1, a.rule.l2, job.l1, job.l2, job.followed, job.counted = job.l1, job.l2, 0, 0, False, False
+    a.rule.eta = a.rule.correction = 0
+    a.rows, a.lengths, a.pitch, a.gradient = state.rows, state.lengths, state.pitch, NULL
+    a.bias = &bias_cell[0]
+    a.bias_gradient, a.q = &bias_cell[a.pitch], &bias_cell[a.pitch + K]
+    a.h, a.bias_rates = &bias_cell[a.pitch + 2 * K], &bias_cell[a.pitch + 3 * K]
+
+
+cdef Py_ssize_t divide_workspace(Job* job, const index_t* columns, const floating* tag, floating* space):
+    """The numbers that the longest row needs; given the space, hand it out."""
+    cdef Adaptive* a = &job.adaptive
+    cdef Py_ssize_t longest = 1, i, start = 0, nnz = 0
+    for i in range(job.rows):
+        find_row(job, columns, i, &start, &nnz)
+        longest = max(longest, nnz)
+    a.gathered = index_t is not dense_t and job.K == 1 and job.batch == 1
+    a.cells = space
+    i = longest * 4 if a.gathered else 0
+    a.u, a.inverse, a.rates = space + i, space + i + longest, space + i + 2 * longest
+    return i + longest * (2 + job.K) if a.rule.optimizer == NORMALIZED else max(i, <Py_ssize_t>1)
 
 
 cdef Job open_job(Loss loss, Settings settings, State state, const uint32_t[::1] order, Bounds bounds,
@@ -213,15 +301,15 @@ cdef inline int run(Job* job, Loss loss, const floating* data, const index_t* co
     """Batch after batch: score its rows at the same weights, then make one step with the mean derivative."""
     cdef Py_ssize_t K = 1 if outputs_t is one_t else job.K, batch = 1 if outputs_t is one_t else job.batch
     cdef Py_ssize_t first = 0, size, i, row = 0, start = 0, nnz = 0
-    cdef double eta, keep
-    cdef bint moves, plain = not job.counted and average == NULL
-    cdef Account account
     while first < job.rows:
         size = min(batch, job.rows - first) if batch > 1 else 1
         for i in range(size):
             look_ahead(job, data, columns, targets, first + i)
             row = find_row(job, columns, first + i, &start, &nnz)
-            row_scores(data + start, columns + start, nnz, w, K, job.z)
+            if outputs_t is adaptive_t:
+                adaptive_scores(&job.adaptive, data + start, columns + start, nnz, w, K, job.fit_intercept, job.z)
+            else:
+                row_scores(data + start, columns + start, nnz, w, K, job.z)
             if job.followed or job.rule.schedule >= PA1:
                 job.norm = row_norm(data + start, nnz)
             read_target(targets + row * job.width, job.width, K, job.off, job.t)
@@ -230,38 +318,79 @@ cdef inline int run(Job* job, Loss loss, const floating* data, const index_t* co
                 return 0
             if batch > 1 and job.single:
                 look_at_signals(job, nnz * K)
-        eta = step_size(&job.rule, job.step)
-        keep = shrink(job, eta, w, average)
-        if received != NULL:
-            job.penalty_total += eta * job.l1
-        if not plain:
-            account = Account(job.penalty_total, job.scale, job.average_scale, 0, 0)
-        for i in range(size):
-            moves = plan_move(job, job.g + i * K, eta / size, keep, K)
-            if batch > 1:
-                row = find_row(job, columns, first + i, &start, &nnz)
-                if job.single:
-                    look_at_signals(job, nnz * K)
-            if plain:
-                if moves:
-                    row_add(data + start, columns + start, nnz, w, K, job.move)
-            elif moves or (batch == 1 and received != NULL):
-                # l1 comes after the moves of all the batch's rows.
-                row_step(data + start, columns + start, nnz, w, received if batch == 1 else <floating*>NULL, average,
-                         K, job.move, &account)
-        if batch > 1 and received != NULL:
-            for i in range(K):
-                job.move[i] = 0
-            for i in range(size):
-                row = find_row(job, columns, first + i, &start, &nnz)
-                row_step(data + start, columns + start, nnz, w, received, average, K, job.move, &account)
-        if job.counted:
-            job.sum_squares += account.sum_squares * job.scale * job.scale
-            job.sum_abs += account.sum_abs * job.scale
-        if average != NULL and job.step >= job.average_from:
-            extend_average(job, K)
+        if outputs_t is adaptive_t:
+            adapt(job, loss, data, columns, first, size, w)
+        else:
+            descend(job, data, columns, first, size, start, nnz, w, average, received, tag)
         job.step += 1
         first += size
+    return 0
+
+
+cdef inline int descend(Job* job, const floating* data, const index_t* columns, Py_ssize_t first, Py_ssize_t size,
+                        Py_ssize_t start, Py_ssize_t nnz, floating* w, floating* average, floating* received,
+                        const outputs_t* tag) except -1 nogil:
+    """The step of a batch whose rows are scored; start and nnz are those of a single row."""
+    cdef Py_ssize_t K = 1 if outputs_t is one_t else job.K, batch = 1 if outputs_t is one_t else job.batch, i
+    cdef double eta, keep
+    cdef bint moves, plain = not job.counted and average == NULL
+    cdef Account account
+    eta = step_size(&job.rule, job.step)
+    keep = shrink(job, eta, w, average)
+    if received != NULL:
+        job.penalty_total += eta * job.l1
+    if not plain:
+        account = Account(job.penalty_total, job.scale, job.average_scale, 0, 0)
+    for i in range(size):
+        moves = plan_move(job, job.g + i * K, eta / size, keep, K)
+        if batch > 1:
+            row = find_row(job, columns, first + i, &start, &nnz)
+            if job.single:
+                look_at_signals(job, nnz * K)
+        if plain:
+            if moves:
+                row_add(data + start, columns + start, nnz, w, K, job.move)
+        elif moves or (batch == 1 and received != NULL):
+            # l1 comes after the moves of all the batch's rows.
+            row_step(data + start, columns + start, nnz, w, received if batch == 1 else <floating*>NULL, average,
+                     K, job.move, &account)
+    if batch > 1 and received != NULL:
+        for i in range(K):
+            job.move[i] = 0
+        for i in range(size):
+            row = find_row(job, columns, first + i, &start, &nnz)
+            row_step(data + start, columns + start, nnz, w, received, average, K, job.move, &account)
+    if job.counted:
+        job.sum_squares += account.sum_squares * job.scale * job.scale
+        job.sum_abs += account.sum_abs * job.scale
+    if average != NULL and job.step >= job.average_from:
+        extend_average(job, K)
+    return 0
+
+
+cdef inline int adapt(Job* job, Loss loss, const floating* data, const index_t* columns, Py_ssize_t first,
+                      Py_ssize_t size, floating* w) except -1 nogil:
+    """The step of a batch whose rows are scored, under an optimiser with a step for each weight."""
+    cdef Adaptive* a = &job.adaptive
+    cdef double decay = job.intercept_decay if job.fit_intercept else 0.0
+    cdef Py_ssize_t i, k, row, start = 0, nnz = 0
+    set_step(a, job.step)
+    if job.batch == 1:
+        row = find_row(job, columns, first, &start, &nnz)
+        adaptive_step(a, loss, data + start, columns + start, nnz, w, job.K, job.z, job.t,
+                      job.sample_weight[row] if job.sample_weight != NULL else 1.0, job.g, decay)
+        return 0
+    for i in range(size):
+        find_row(job, columns, first + i, &start, &nnz)
+        for k in range(job.K):
+            job.move[k] = job.g[i * job.K + k] / size
+        gather_gradient(a, data + start, columns + start, nnz, job.K, job.move)
+        if job.single:
+            look_at_signals(job, nnz * job.K)
+    for i in range(size if index_t is not dense_t else 1):
+        find_row(job, columns, first + i, &start, &nnz)
+        apply_gradient(a, data + start, columns + start, nnz, w, job.K)
+    apply_bias_gradient(a, job.K, decay)
     return 0
 
 
@@ -293,7 +422,7 @@ def measure(State state, const floating[::1] weights):
     cdef double squares = 0.0, total = 0.0
     cdef bint has_l1 = state.received is not None
     with nogil:
-        dots(&weights[0], <const dense_t*>NULL, weights.shape[0], &weights[0], 1, &squares)
+        dots(&weights[0], <const dense_t*>NULL, weights.shape[0], &weights[0], 1, 1, &squares)
         if has_l1:
             for i in range(weights.shape[0]):
                 total += fabs(weights[i])
@@ -302,17 +431,23 @@ def measure(State state, const floating[::1] weights):
 
 
 def scores(const floating[::1] data, const index_t[::1] indices, indptr, const uint32_t[::1] order,
-           const floating[::1] weights, const double[::1] bias, double scale, floating[:, ::1] out):
-    """out[i] = scale W x + b of row order[i], or of row i if order is None; weights as in State."""
-    cdef Py_ssize_t K = bias.shape[0], i, k, row, start
+           const floating[::1] weights, Py_ssize_t pitch, const double[::1] bias, double scale, floating[:, ::1] out):
+    """out[i] = scale W x + b of row order[i], or of row i if order is None.
+
+    Weights as in State; feature-major ones are `pitch` >= K numbers apart from feature to feature.
+    """
+    cdef Py_ssize_t K = bias.shape[0], i, k, row, start, nnz
     cdef Bounds bounds = row_bounds(indptr, weights.shape[0] // K)
     cdef double[::1] z = np.empty(K)
     with nogil:
         for i in range(out.shape[0]):
             row = order[i] if order is not None else i
             start = row_begin(&indices[0], &bounds, row)
-            row_scores(&data[start], &indices[start], row_begin(&indices[0], &bounds, row + 1) - start, &weights[0], K,
-                       &z[0])
+            nnz = row_begin(&indices[0], &bounds, row + 1) - start
+            if pitch == K:
+                row_scores(&data[start], &indices[start], nnz, &weights[0], K, &z[0])
+            else:
+                row_scores_apart(&data[start], &indices[start], nnz, &weights[0], K, pitch, &z[0])
             for k in range(K):
                 out[i, k] = <floating>(scale * z[k] + bias[k])
 

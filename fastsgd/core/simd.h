@@ -200,9 +200,10 @@ FASTSGD_DEFINE_DENSE(double, f64, 64, __attribute__((target("arch=x86-64-v4"))))
 #define FASTSGD_DEFINE_WIDEST(T, TS)                                                               \
     /* z[k] = x . w[k]; K d multiply-adds, and x is read once for five k. */                       \
     static inline void fastsgd_dots_##TS##_u8(const T *x, const uint8_t *columns, ptrdiff_t d, const T *w, ptrdiff_t K,\
-                                              double *z)                                           \
+                                              ptrdiff_t pitch, double *z)                          \
     {                                                                                              \
         (void)columns;                                                                             \
+        (void)pitch;                                                                               \
         FASTSGD_WIDEST(fastsgd_dots_##TS, (x, d, w, K, z));                                        \
     }                                                                                              \
                                                                                                    \
@@ -218,9 +219,10 @@ FASTSGD_DEFINE_WIDEST(float, f32)
 FASTSGD_DEFINE_WIDEST(double, f64)
 
 #define FASTSGD_DEFINE_CSR(T, TS, I, IS)                                                           \
-    /* CSR rows, K > 1, feature-major weights: z[k] = sum_j x[j] w[columns[j] K + k] */            \
+    /* CSR rows, K > 1, feature-major weights: z[k] = sum_j x[j] w[columns[j] pitch + k] */        \
     FASTSGD_KERNEL void fastsgd_dots_##TS##_##IS(const T *restrict x, const I *restrict columns, ptrdiff_t nnz,\
-                                                 const T *restrict w, ptrdiff_t K, double *restrict z)\
+                                                 const T *restrict w, ptrdiff_t K, ptrdiff_t pitch,\
+                                                 double *restrict z)\
     {                                                                                              \
         for (ptrdiff_t from = 0; from < K; from += BLOCK) {                                        \
             const ptrdiff_t some = K - from < BLOCK ? K - from : BLOCK;                            \
@@ -230,18 +232,18 @@ FASTSGD_DEFINE_WIDEST(double, f64)
             ptrdiff_t j = 0;                                                                       \
             /* Two nonzeros at once: half the trips of the sums through memory. */                 \
             for (; j + 2 <= nnz; j += 2) {                                                         \
-                const T *at0 = w + columns[j] * K + from, *at1 = w + columns[j + 1] * K + from;    \
+                const T *at0 = w + columns[j] * pitch + from, *at1 = w + columns[j + 1] * pitch + from;    \
                 const T x0 = x[j], x1 = x[j + 1];                                                  \
                 if (j + 1 + AHEAD < nnz) {                                                         \
-                    fastsgd_prefetch(w + columns[j + AHEAD] * K + from, some * (ptrdiff_t)sizeof(T));\
-                    fastsgd_prefetch(w + columns[j + 1 + AHEAD] * K + from, some * (ptrdiff_t)sizeof(T));\
+                    fastsgd_prefetch(w + columns[j + AHEAD] * pitch + from, some * (ptrdiff_t)sizeof(T));\
+                    fastsgd_prefetch(w + columns[j + 1 + AHEAD] * pitch + from, some * (ptrdiff_t)sizeof(T));\
                 }                                                                                  \
                 for (ptrdiff_t k = 0; k < some; k++)                                               \
                     sum[k] += (double)(x0 * at0[k]) + (double)(x1 * at1[k]);                       \
             }                                                                                      \
             if (j < nnz)                                                                           \
                 for (ptrdiff_t k = 0; k < some; k++)                                               \
-                    sum[k] += (double)(x[j] * w[columns[j] * K + from + k]);                       \
+                    sum[k] += (double)(x[j] * w[columns[j] * pitch + from + k]);                       \
             for (ptrdiff_t k = 0; k < some; k++)                                                   \
                 z[from + k] = sum[k];                                                              \
         }                                                                                          \

@@ -1,0 +1,270 @@
+/* Optimisers with a step for each weight: how a row's gradient is applied, and the numbers they keep beside the weights.
+ *
+ * A feature's cell has K weights, then K numbers of each other kind, then, under NORMALIZED, its scale s, the largest
+ * |x_j| so far. On dense rows cells are the columns of a matrix of `pitch` rows, on CSR rows they are its rows, so that a
+ * nonzero finds in one place all that it needs. One function, fastsgd_adapt, says what a gradient does to n weights whose
+ * other numbers are `apart`, 2 `apart`, 3 `apart` further on; the rest feeds it. A weight whose gradient is 0 stays as it
+ * is, and so do its numbers: dense rows equal sparse ones.
+ *
+ *   ADAGRAD     G += g^2;  w -= eta g / (sqrt(G + delta) + eta l2)                  Duchi, Hazan, Singer (2011)
+ *   FTRL        n += g^2;  z += g - (D' - D) w;  w = -(z - sign(z) l1) / (D' + l2), or 0 where |z| <= l1, with
+ *               D = (beta + sqrt(n)) / eta                                   McMahan et al. (2013), algorithm 1
+ *   ADAM        m, v: running means of g and g^2;  w -= eta m^ / (sqrt(v^) + epsilon + eta l2)   Kingma, Ba (2015)
+ *   NORMALIZED  of u = x / s:  G += (g u)^2;  w -= h u / s * eta / (sqrt(G) + eta l2)   Ross, Mineiro, Langford (2013),
+ *               algorithm 3, G in units of s: no product of small numbers, whatever unit a column has
+ *
+ * In FTRL-proximal an l2 penalty is nothing but l2 in the denominator of the step; the others take it over.
+ */
+#ifndef FASTSGD_ADAPTIVE_H
+#define FASTSGD_ADAPTIVE_H
+
+#include "simd.h"
+#include <float.h>
+#include <math.h>
+
+enum { FASTSGD_SGD, FASTSGD_ADAGRAD, FASTSGD_NORMALIZED, FASTSGD_FTRL, FASTSGD_ADAM };
+
+typedef struct {
+    int optimizer;
+    double eta;              /* of this step; of adam, over 1 - beta1^t */
+    double delta;            /* adagrad: what G starts from */
+    double beta;             /* ftrl */
+    double l1, l2;           /* penalties of the sum of all rows' losses */
+    double beta1, beta2;     /* adam */
+    double correction;       /* adam: 1 / (1 - beta2^t) */
+    double epsilon;          /* adam */
+} fastsgd_rule;
+
+enum { SOME = 256 }; /* gradients worked out at once */
+
+#define FASTSGD_DEFINE_ADAPTIVE(T, TS, SQRT, ABS, TINY)                                            \
+    FASTSGD_INLINE void fastsgd_adapt_##TS(const fastsgd_rule *rule, ptrdiff_t n, ptrdiff_t apart, \
+                                           const T *restrict g, T *restrict w)                     \
+    {                                                                                              \
+        const T eta = (T)rule->eta, more = (T)(rule->eta * rule->l2);                              \
+        if (rule->optimizer == FASTSGD_ADAGRAD) {                                                  \
+            T *restrict G = w + apart;                                                             \
+            const T delta = (T)rule->delta;                                                        \
+            for (ptrdiff_t i = 0; i < n; i++) {                                                    \
+                G[i] += g[i] * g[i];                                                               \
+                w[i] -= eta * g[i] / (SQRT(G[i] + delta) + more);                                  \
+            }                                                                                      \
+        } else if (rule->optimizer == FASTSGD_FTRL) {                                              \
+            T *restrict z = w + apart, *restrict N = w + 2 * apart, *restrict D = w + 3 * apart;   \
+            const T inverse = (T)(1 / rule->eta), beta = (T)rule->beta, l1 = (T)rule->l1, l2 = (T)rule->l2;\
+            for (ptrdiff_t i = 0; i < n; i++) {                                                    \
+                const int moves = g[i] != 0;                                                       \
+                const T N1 = N[i] + g[i] * g[i], D1 = (beta + SQRT(N1)) * inverse;                 \
+                const T z1 = z[i] + g[i] - (D1 - D[i]) * w[i], beyond = ABS(z1) - l1;              \
+                const T size = beyond > 0 ? beyond / (D1 + l2) : 0, w1 = z1 > 0 ? -size : size;    \
+                N[i] = N1;                                                                         \
+                D[i] = moves ? D1 : D[i];                                                          \
+                z[i] = moves ? z1 : z[i];                                                          \
+                w[i] = moves ? w1 : w[i];                                                          \
+            }                                                                                      \
+        } else { /* FASTSGD_ADAM */                                                                \
+            T *restrict m = w + apart, *restrict v = w + 2 * apart;                                \
+            const T keep1 = (T)rule->beta1, keep2 = (T)rule->beta2, new1 = (T)(1 - rule->beta1), new2 = (T)(1 - rule->beta2);\
+            const T correction = (T)rule->correction, least = (T)(rule->epsilon + rule->eta * rule->l2);\
+            for (ptrdiff_t i = 0; i < n; i++) {                                                    \
+                const int moves = g[i] != 0;                                                       \
+                const T m1 = keep1 * m[i] + new1 * g[i], v1 = keep2 * v[i] + new2 * g[i] * g[i];   \
+                const T step = eta * m1 / (SQRT(v1 * correction) + least);                         \
+                m[i] = moves ? m1 : m[i];                                                          \
+                v[i] = moves ? v1 : v[i];                                                          \
+                w[i] -= moves ? step : 0;                                                          \
+            }                                                                                      \
+        }                                                                                          \
+    }                                                                                              \
+                                                                                                   \
+    /* Apply the gradient g[k] x_j of a dense row; or, if `gradient` is not NULL, what it has gathered, and empty it. */\
+    FASTSGD_KERNEL void fastsgd_adapt_row_##TS##_u8(const T *restrict x, const uint8_t *columns, ptrdiff_t d,\
+                                                    const fastsgd_rule *rule, T *restrict w, ptrdiff_t K, ptrdiff_t pitch,\
+                                                    const double *restrict g, T *restrict gradient)\
+    {                                                                                              \
+        T row[SOME];                                                                               \
+        (void)columns;                                                                             \
+        (void)pitch;                                                                               \
+        for (ptrdiff_t k = 0; k < K; k++)                                                          \
+            for (ptrdiff_t j = 0; j < d; j += SOME) {                                              \
+                const ptrdiff_t n = d - j < SOME ? d - j : SOME;                                   \
+                if (gradient != NULL) {                                                            \
+                    fastsgd_adapt_##TS(rule, n, K * d, gradient + k * d + j, w + k * d + j);       \
+                    memset(gradient + k * d + j, 0, (size_t)n * sizeof(T));                        \
+                } else if (g[k] != 0) {                                                            \
+                    const T gk = (T)g[k];                                                          \
+                    for (ptrdiff_t i = 0; i < n; i++)                                              \
+                        row[i] = gk * x[j + i];                                                    \
+                    fastsgd_adapt_##TS(rule, n, K * d, row, w + k * d + j);                        \
+                }                                                                                  \
+            }                                                                                      \
+    }                                                                                              \
+                                                                                                   \
+    /* One weight, whose column has a new scale. */                                                \
+    static inline void fastsgd_grow_##TS(T size, ptrdiff_t K, ptrdiff_t apart, ptrdiff_t next, T *w, T *s)\
+    {                                                                                              \
+        const T f = *s > 0 ? *s / size : 1; /* before, nothing depends on the unit */                \
+        *s = size;                                                                                 \
+        for (ptrdiff_t k = 0; k < K; k++, w += next) {                                             \
+            w[0] *= f;                                                                             \
+            w[apart] *= f * f;                                                                     \
+        }                                                                                          \
+    }                                                                                              \
+                                                                                                   \
+    /* NORMALIZED, before the scores: u = x / s and 1 / s, s having grown where |x| is larger; whether any has. */\
+    FASTSGD_KERNEL int fastsgd_rescale_##TS##_u8(const T *restrict x, const uint8_t *columns, ptrdiff_t d, T *restrict w,\
+                                                 ptrdiff_t K, ptrdiff_t pitch, T *restrict u, T *restrict inverse)\
+    {                                                                                              \
+        T *restrict s = w + 2 * K * d;                                                             \
+        int grows = 0;                                                                             \
+        (void)columns;                                                                             \
+        (void)pitch;                                                                               \
+        for (ptrdiff_t j = 0; j < d; j++)                                                          \
+            grows |= ABS(x[j]) > s[j];                                                             \
+        if (grows)                                                                                 \
+            for (ptrdiff_t j = 0; j < d; j++)                                                      \
+                if (ABS(x[j]) > s[j])                                                              \
+                    fastsgd_grow_##TS(ABS(x[j]) > TINY ? ABS(x[j]) : TINY, K, K * d, d, w + j, s + j);\
+        for (ptrdiff_t j = 0; j < d; j++) {                                                        \
+            const T size = s[j] > 0 ? s[j] : 1;                                                    \
+            inverse[j] = 1 / size;                                                                 \
+            u[j] = x[j] / size;                                                                    \
+        }                                                                                          \
+        return grows;                                                                              \
+    }                                                                                              \
+                                                                                                   \
+    /* NORMALIZED: G += (g u)^2, and r: what a derivative of 1 takes off each weight at the new G. */\
+    FASTSGD_INLINE void fastsgd_rate_##TS(ptrdiff_t n, T eta, T more, const T *restrict gu, const T *restrict move,\
+                                          T *restrict G, T *restrict r)                            \
+    {                                                                                              \
+        for (ptrdiff_t i = 0; i < n; i++) {                                                        \
+            const T G1 = G[i] + gu[i] * gu[i];                                                     \
+            G[i] = G1;                                                                             \
+            r[i] = G1 > 0 ? eta * move[i] / (SQRT(G1) + more) : 0;                                 \
+        }                                                                                          \
+    }                                                                                              \
+                                                                                                   \
+    FASTSGD_KERNEL void fastsgd_rates_##TS##_u8(const T *restrict u, const uint8_t *columns, ptrdiff_t d,\
+                                                const T *restrict inverse, const fastsgd_rule *rule, T *restrict w,\
+                                                ptrdiff_t K, ptrdiff_t pitch, const double *restrict g, T *restrict r)\
+    {                                                                                              \
+        const T eta = (T)rule->eta, more = (T)(rule->eta * rule->l2);                              \
+        T gu[SOME], move[SOME];                                                                    \
+        (void)columns;                                                                             \
+        (void)pitch;                                                                               \
+        for (ptrdiff_t k = 0; k < K; k++)                                                          \
+            for (ptrdiff_t j = 0; j < d; j += SOME) {                                              \
+                const ptrdiff_t n = d - j < SOME ? d - j : SOME;                                   \
+                const T gk = (T)g[k];                                                              \
+                for (ptrdiff_t i = 0; i < n; i++) {                                                \
+                    gu[i] = gk * u[j + i];                                                         \
+                    move[i] = u[j + i] * inverse[j + i];                                           \
+                }                                                                                  \
+                fastsgd_rate_##TS(n, eta, more, gu, move, w + (K + k) * d + j, r + k * d + j);     \
+            }                                                                                      \
+    }
+
+#define FASTSGD_DEFINE_ADAPTIVE_CSR(T, TS, I, IS, ABS, TINY)                                       \
+    FASTSGD_KERNEL void fastsgd_adapt_row_##TS##_##IS(const T *restrict x, const I *restrict columns, ptrdiff_t nnz,\
+                                                      const fastsgd_rule *rule, T *restrict w, ptrdiff_t K, ptrdiff_t pitch,\
+                                                      const double *restrict g, T *restrict gradient)\
+    {                                                                                              \
+        T row[SOME];                                                                               \
+        for (ptrdiff_t from = 0; from < K; from += SOME) {                                         \
+            const ptrdiff_t n = K - from < SOME ? K - from : SOME;                                 \
+            for (ptrdiff_t e = 0; e < nnz; e++) {                                                  \
+                T *cell = w + columns[e] * pitch + from;                                           \
+                if (gradient != NULL) {                                                            \
+                    T *of = gradient + columns[e] * K + from;                                      \
+                    fastsgd_adapt_##TS(rule, n, K, of, cell);                                      \
+                    memset(of, 0, (size_t)n * sizeof(T));                                          \
+                } else {                                                                           \
+                    for (ptrdiff_t k = 0; k < n; k++)                                              \
+                        row[k] = (T)g[from + k] * x[e];                                            \
+                    fastsgd_adapt_##TS(rule, n, K, row, cell);                                     \
+                }                                                                                  \
+            }                                                                                      \
+        }                                                                                          \
+    }                                                                                              \
+                                                                                                   \
+    FASTSGD_KERNEL int fastsgd_rescale_##TS##_##IS(const T *restrict x, const I *restrict columns, ptrdiff_t nnz,\
+                                                   T *restrict w, ptrdiff_t K, ptrdiff_t pitch, T *restrict u,\
+                                                   T *restrict inverse)                            \
+    {                                                                                              \
+        for (ptrdiff_t e = 0; e < nnz; e++) {                                                      \
+            T *cell = w + columns[e] * pitch, *s = cell + 2 * K;                                   \
+            if (ABS(x[e]) > *s)                                                                    \
+                fastsgd_grow_##TS(ABS(x[e]) > TINY ? ABS(x[e]) : TINY, K, K, 1, cell, s);          \
+            inverse[e] = 1 / (*s > 0 ? *s : 1);                                                    \
+            u[e] = x[e] / (*s > 0 ? *s : 1);                                                       \
+        }                                                                                          \
+        return 0;                                                                                  \
+    }                                                                                              \
+                                                                                                   \
+    FASTSGD_KERNEL void fastsgd_rates_##TS##_##IS(const T *restrict u, const I *restrict columns, ptrdiff_t nnz,\
+                                                  const T *restrict inverse, const fastsgd_rule *rule, T *restrict w,\
+                                                  ptrdiff_t K, ptrdiff_t pitch, const double *restrict g, T *restrict r)\
+    {                                                                                              \
+        const T eta = (T)rule->eta, more = (T)(rule->eta * rule->l2);                              \
+        T gu[SOME], move[SOME];                                                                    \
+        for (ptrdiff_t from = 0; from < K; from += SOME) {                                         \
+            const ptrdiff_t n = K - from < SOME ? K - from : SOME;                                 \
+            for (ptrdiff_t e = 0; e < nnz; e++) {                                                  \
+                for (ptrdiff_t k = 0; k < n; k++) {                                                \
+                    gu[k] = (T)g[from + k] * u[e];                                                 \
+                    move[k] = u[e] * inverse[e];                                                   \
+                }                                                                                  \
+                fastsgd_rate_##TS(n, eta, more, gu, move, w + columns[e] * pitch + K + from, r + e * K + from);\
+            }                                                                                      \
+        }                                                                                          \
+    }                                                                                              \
+                                                                                                   \
+    /* The cells of a row with one output, as a dense matrix of `planes` rows; and back. */        \
+    static inline void fastsgd_gather_##TS##_##IS(const T *x, const I *restrict columns, ptrdiff_t nnz, const T *restrict w,\
+                                                  ptrdiff_t pitch, int planes, T *restrict out)    \
+    {                                                                                              \
+        (void)x;                                                                                   \
+        for (ptrdiff_t e = 0; e < nnz; e++) {                                                      \
+            const T *cell = w + columns[e] * pitch;                                                \
+            out[e] = cell[0];                                                                      \
+            out[nnz + e] = cell[1];                                                                \
+            if (planes > 2)                                                                        \
+                out[2 * nnz + e] = cell[2];                                                        \
+            if (planes > 3)                                                                        \
+                out[3 * nnz + e] = cell[3];                                                        \
+        }                                                                                          \
+    }                                                                                              \
+                                                                                                   \
+    static inline void fastsgd_scatter_##TS##_##IS(const T *x, const I *restrict columns, ptrdiff_t nnz, T *restrict w,\
+                                                   ptrdiff_t pitch, int planes, const T *restrict in)\
+    {                                                                                              \
+        (void)x;                                                                                   \
+        for (ptrdiff_t e = 0; e < nnz; e++) {                                                      \
+            T *cell = w + columns[e] * pitch;                                                      \
+            cell[0] = in[e];                                                                       \
+            cell[1] = in[nnz + e];                                                                 \
+            if (planes > 2)                                                                        \
+                cell[2] = in[2 * nnz + e];                                                         \
+            if (planes > 3)                                                                        \
+                cell[3] = in[3 * nnz + e];                                                         \
+        }                                                                                          \
+    }
+
+FASTSGD_DEFINE_ADAPTIVE(float, f32, sqrtf, fabsf, FLT_MIN)
+FASTSGD_DEFINE_ADAPTIVE(double, f64, sqrt, fabs, DBL_MIN)
+FASTSGD_DEFINE_ADAPTIVE_CSR(float, f32, int32_t, i32, fabsf, FLT_MIN)
+FASTSGD_DEFINE_ADAPTIVE_CSR(float, f32, int64_t, i64, fabsf, FLT_MIN)
+FASTSGD_DEFINE_ADAPTIVE_CSR(double, f64, int32_t, i32, fabs, DBL_MIN)
+FASTSGD_DEFINE_ADAPTIVE_CSR(double, f64, int64_t, i64, fabs, DBL_MIN)
+
+#define fastsgd_adapt_row(x, columns, ...) FASTSGD_PICK(fastsgd_adapt_row, x, columns)(x, columns, __VA_ARGS__)
+#define fastsgd_rescale(x, columns, ...) FASTSGD_PICK(fastsgd_rescale, x, columns)(x, columns, __VA_ARGS__)
+#define fastsgd_rates(u, columns, ...) FASTSGD_PICK(fastsgd_rates, u, columns)(u, columns, __VA_ARGS__)
+#define FASTSGD_PICK_CSR(kernel, x, columns)                                                       \
+    _Generic((columns),                                                                            \
+        const int32_t *: _Generic((x), const float *: kernel##_f32_i32, const double *: kernel##_f64_i32),\
+        const int64_t *: _Generic((x), const float *: kernel##_f32_i64, const double *: kernel##_f64_i64))
+#define fastsgd_gather(x, columns, ...) FASTSGD_PICK_CSR(fastsgd_gather, x, columns)(x, columns, __VA_ARGS__)
+#define fastsgd_scatter(x, columns, ...) FASTSGD_PICK_CSR(fastsgd_scatter, x, columns)(x, columns, __VA_ARGS__)
+
+#endif

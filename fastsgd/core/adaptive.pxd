@@ -1,0 +1,238 @@
+# How a row is scored and how its update is applied under the optimisers that have a step for each weight. The cells that
+# hold a weight and what the optimiser keeps beside it are described in adaptive.h.
+
+from cython cimport floating
+from libc.math cimport pow, sqrt
+from libc.stdint cimport int32_t
+
+from .losses cimport Loss
+from .rows cimport axpys, dense_t, dots, index_t, row_add, row_norm, row_scores, row_scores_apart
+
+cdef extern from "adaptive.h" nogil:
+    enum:
+        SGD "FASTSGD_SGD"
+        ADAGRAD "FASTSGD_ADAGRAD"
+        NORMALIZED "FASTSGD_NORMALIZED"
+        FTRL "FASTSGD_FTRL"
+        ADAM "FASTSGD_ADAM"
+
+    ctypedef struct Rule "fastsgd_rule":
+        int optimizer
+        double eta, delta, beta, l1, l2, beta1, beta2, correction, epsilon
+
+    void adapt_row "fastsgd_adapt_row"(...)     # (x, columns, nnz, rule, w, K, pitch, g, gradient)
+    int rescale_row "fastsgd_rescale"(...)      # (x, columns, nnz, w, K, pitch, u, inverse) -> whether a scale has grown
+    void row_rates "fastsgd_rates"(...)         # (u, columns, nnz, inverse, rule, w, K, pitch, g, r)
+    void gather "fastsgd_gather"(...)           # (x, columns, nnz, w, pitch, planes, out)
+    void scatter "fastsgd_scatter"(...)         # (x, columns, nnz, w, pitch, planes, in)
+
+
+cdef inline int planes_of(int optimizer) noexcept nogil:
+    """Numbers that a weight has, itself among them."""
+    return 1 if optimizer == SGD else 3 if optimizer == ADAM else 4 if optimizer == FTRL else 2
+
+
+cdef inline Py_ssize_t pitch_of(int optimizer, Py_ssize_t K) noexcept nogil:
+    """Numbers that a feature of K weights has. A cell of one weight is 2 or 4 long, and so within one cache line."""
+    cdef Py_ssize_t pitch = planes_of(optimizer) * K + (optimizer == NORMALIZED)
+    return 4 if pitch == 3 and K == 1 else pitch
+
+
+# What an optimiser needs beside the weights during a pass.
+cdef struct Adaptive:
+    Rule rule
+    bint own                # whether `step` sets the optimiser's own steps, or is eta0
+    double step
+    double rows, lengths    # rows so far, and the sum of their ||x||^2; NORMALIZED: of ||x / s||^2, and 1 for the intercept
+    Py_ssize_t pitch
+    bint gathered           # whether a row's cells are worked on in the scratch
+    bint grown
+    void* gradient          # of a batch, K numbers a feature; 0 between batches
+    double* bias            # the intercepts' cell
+    double* bias_gradient
+    double* q               # how far a derivative of 1 would move each score
+    double* h
+    double* bias_rates
+    void* cells             # scratch: planes x nnz,
+    void* u                 # nnz,
+    void* inverse           # nnz,
+    void* rates             # and K x nnz on dense rows, nnz x K on CSR rows
+
+
+cdef inline void adaptive_scores(Adaptive* a, const floating* x, const index_t* columns, Py_ssize_t nnz, floating* w,
+                                 Py_ssize_t K, bint fit_intercept, double* z) noexcept nogil:
+    """z[k] = w_k . x, after what NORMALIZED does to weights whose column has grown."""
+    cdef const dense_t* none = NULL
+    cdef floating* cells = <floating*>a.cells
+    cdef floating* u = <floating*>a.u
+    cdef double length = 0.0
+    if index_t is not dense_t:
+        if a.gathered:
+            gather(x, columns, nnz, w, a.pitch, cells_a_row(a), cells)
+            if a.rule.optimizer == NORMALIZED:
+                a.grown = rescale_row(x, none, nnz, cells, <Py_ssize_t>1, <Py_ssize_t>0, u, <floating*>a.inverse)
+            row_scores(x, none, nnz, cells, 1, z)
+    if not a.gathered:
+        if a.rule.optimizer == NORMALIZED:
+            rescale_row(x, columns, nnz, w, K, a.pitch, u, <floating*>a.inverse)
+        row_scores_apart(x, columns, nnz, w, K, K if index_t is dense_t else a.pitch, z)
+    if a.rule.optimizer == NORMALIZED:
+        length = row_norm(<const floating*>u, nnz) + fit_intercept
+    elif a.own:
+        length = row_norm(x, nnz)
+    a.rows += 1
+    a.lengths += length
+
+
+cdef inline int cells_a_row(const Adaptive* a) noexcept nogil:
+    return 3 if a.rule.optimizer == NORMALIZED else planes_of(a.rule.optimizer)
+
+
+cdef inline void set_step(Adaptive* a, double t) noexcept nogil:
+    """eta of step t.
+
+    NORMALIZED has eta sqrt(t / N) as in its source. The own steps fall with the rows' mean squared length m, so that
+    the size of a row does not decide how far it moves its score: step / (m t^(1/6)), of adam step / sqrt(m).
+    """
+    cdef double m = a.lengths / a.rows, eta = a.step
+    if a.rule.optimizer == NORMALIZED or (a.own and a.rule.optimizer == ADAM):
+        eta /= sqrt(m) if m > 0 else 1.0
+    elif a.own:
+        eta /= (m if m > 0 else 1.0) * pow(t, 1.0 / 6)
+    if a.rule.optimizer == ADAM:
+        eta /= 1 - pow(a.rule.beta1, t)
+        a.rule.correction = 1 / (1 - pow(a.rule.beta2, t))
+    a.rule.eta = eta
+
+
+cdef inline void adaptive_step(Adaptive* a, Loss loss, const floating* x, const index_t* columns, Py_ssize_t nnz,
+                               floating* w, Py_ssize_t K, const double* z, const double* t, double s, const double* g,
+                               double decay) noexcept nogil:
+    """Apply the derivatives g of a row of weight s that adaptive_scores has just scored; decay is the intercept's."""
+    cdef const dense_t* none = NULL
+    cdef floating* nothing = NULL
+    cdef floating* cells = <floating*>a.cells if a.gathered else w
+    cdef Py_ssize_t k
+    cdef bint moves = False
+    for k in range(K):
+        moves |= g[k] != 0
+    if moves and a.rule.optimizer == NORMALIZED:
+        follow_row(a, loss, x, columns, nnz, cells, K, z, t, s, g, decay)
+    elif moves:
+        if a.gathered:
+            adapt_row(x, none, nnz, &a.rule, cells, K, a.pitch, g, nothing)
+        else:
+            adapt_row(x, columns, nnz, &a.rule, cells, K, a.pitch, g, nothing)
+        if decay > 0:
+            adapt_bias(a, K, g, decay)
+    if index_t is not dense_t:
+        if a.gathered and (moves or (a.grown and a.rule.optimizer == NORMALIZED)):
+            scatter(x, columns, nnz, w, a.pitch, cells_a_row(a), cells)
+
+
+cdef inline void adapt_bias(Adaptive* a, Py_ssize_t K, const double* g, double decay) noexcept nogil:
+    """The intercepts are the weights of a column of ones, without a penalty."""
+    cdef double one = 1.0
+    cdef int32_t column = 0
+    cdef double* nothing = NULL
+    cdef Rule rule = a.rule
+    rule.eta *= decay
+    rule.l1 = rule.l2 = 0
+    adapt_row(<const double*>&one, <const int32_t*>&column, <Py_ssize_t>1, &rule, a.bias, K, a.pitch, g, nothing)
+
+
+cdef inline void follow_row(Adaptive* a, Loss loss, const floating* x, const index_t* columns, Py_ssize_t nnz,
+                            floating* cells, Py_ssize_t K, const double* z, const double* t, double s, const double* g,
+                            double decay) noexcept nogil:
+    """NORMALIZED: set the rates, then follow the row's loss as it falls along them (Karampatziakis, Langford 2011)."""
+    cdef const dense_t* none = NULL
+    cdef floating* u = <floating*>a.u
+    cdef floating* inverse = <floating*>a.inverse
+    cdef floating* r = <floating*>a.rates
+    cdef double one = 1.0, c
+    cdef int32_t column = 0
+    cdef Py_ssize_t e, k
+    cdef Rule rule = a.rule
+    cdef bint dense = index_t is dense_t or a.gathered
+    if dense:
+        row_rates(<const floating*>u, none, nnz, inverse, &rule, cells, K, a.pitch, g, r)
+        dots(x, none, nnz, r, K, K, a.q)
+    else:
+        row_rates(<const floating*>u, columns, nnz, inverse, &rule, cells, K, a.pitch, g, r)
+        for k in range(K):
+            a.q[k] = 0
+        for e in range(nnz):
+            for k in range(K):
+                a.q[k] += x[e] * r[e * K + k]
+    if decay > 0:
+        rule.eta *= decay
+        rule.l2 = 0
+        row_rates(<const double*>&one, <const int32_t*>&column, <Py_ssize_t>1, &one, &rule, a.bias, K, a.pitch, g,
+                  a.bias_rates)
+        for k in range(K):
+            a.q[k] += a.bias_rates[k]
+    for k in range(K):
+        a.h[k] = -loss.follow(z[k], t[k], s, a.q[k], g[k])
+        if decay > 0:
+            a.bias[k] += a.h[k] * a.bias_rates[k]
+    if dense:
+        for k in range(K):
+            axpys(<const floating*>(r + k * nnz), none, nnz, cells + k * nnz, <Py_ssize_t>1, &a.h[k])
+    else:
+        for e in range(nnz):
+            for k in range(K):
+                cells[place(columns, e) * a.pitch + k] += <floating>a.h[k] * r[e * K + k]
+
+
+cdef inline Py_ssize_t place(const index_t* columns, Py_ssize_t j) noexcept nogil:
+    if index_t is dense_t:
+        return j
+    else:
+        return columns[j]
+
+
+cdef inline void gather_gradient(Adaptive* a, const floating* x, const index_t* columns, Py_ssize_t nnz, Py_ssize_t K,
+                                 const double* g) noexcept nogil:
+    """Add a row's share to the gradient of its batch."""
+    cdef Py_ssize_t k
+    row_add(x, columns, nnz, <floating*>a.gradient, K, g)
+    for k in range(K):
+        a.bias_gradient[k] += g[k]
+
+
+cdef inline void apply_gradient(Adaptive* a, const floating* x, const index_t* columns, Py_ssize_t nnz, floating* w,
+                                Py_ssize_t K) noexcept nogil:
+    """Apply what the batch's gradient has for the columns of a row, once: it is 0 there afterwards."""
+    cdef double* none = NULL
+    cdef floating* gradient = <floating*>a.gradient
+    cdef floating* of
+    cdef Py_ssize_t e, k, at, beside = K * nnz if index_t is dense_t else K
+    cdef floating inverse, g, rate
+    if a.rule.optimizer != NORMALIZED:
+        adapt_row(x, columns, nnz, &a.rule, w, K, a.pitch, none, gradient)
+        return
+    for e in range(nnz):
+        for k in range(K):
+            of = gradient + (k * nnz + e if index_t is dense_t else place(columns, e) * K + k)
+            if of[0] == 0:
+                continue
+            at = k * nnz + e if index_t is dense_t else place(columns, e) * a.pitch + k
+            inverse = 1 / (w[2 * K * nnz + e] if index_t is dense_t else w[place(columns, e) * a.pitch + 2 * K])
+            g = of[0] * inverse
+            w[at + beside] += g * g
+            rate = <floating>(a.rule.eta / (sqrt(w[at + beside]) + a.rule.eta * a.rule.l2))
+            w[at] -= rate * g * inverse
+            of[0] = 0
+
+
+cdef inline void apply_bias_gradient(Adaptive* a, Py_ssize_t K, double decay) noexcept nogil:
+    cdef Py_ssize_t k
+    cdef double g
+    if decay > 0 and a.rule.optimizer != NORMALIZED:
+        adapt_bias(a, K, a.bias_gradient, decay)
+    for k in range(K):
+        g = a.bias_gradient[k]
+        a.bias_gradient[k] = 0
+        if decay > 0 and a.rule.optimizer == NORMALIZED and g != 0:
+            a.bias[K + k] += g * g
+            a.bias[k] -= decay * a.rule.eta * g / sqrt(a.bias[K + k])
