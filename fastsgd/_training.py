@@ -341,9 +341,7 @@ def _is_feature_major(coef: Array) -> bool:
     """Whether (K, d) coefficients are in the memory of CSR rows' weights, apart or not."""
     across, along = coef.strides
     one = coef.itemsize
-    return (
-        (across == one or len(coef) == 1) and coef.shape[1] > 0 and along % one == 0 and along >= len(coef) * one
-    )
+    return (across == one or len(coef) == 1) and coef.shape[1] > 0 and along % one == 0 and along >= len(coef) * one
 
 
 def scores_of(state: sgd.State, rows: Rows, order: Array | None = None, *, threads: int = 1) -> Array:
