@@ -152,7 +152,11 @@ class LinearSGD(Parameters, Trained):
             coef, intercept, scale = coefficients(state, state.weights), state.bias, state.scale
         else:
             coef, intercept = self._coefficients()
-        return decision(self._known_rows(X), coef, intercept, scale=scale, threads=count_threads(self.n_jobs))
+        rows = self._known_rows(X, values=False)
+        scores = decision(rows, coef, intercept, scale=scale, threads=count_threads(self.n_jobs))
+        if rows.sparse and not np.isfinite(scores).all():  # as every value that is not finite makes its row's scores
+            check.check_values(rows, check.feature_names(X))
+        return scores
 
     def densify(self) -> Self:
         """Make `coef_` an ndarray again, after `sparsify`.

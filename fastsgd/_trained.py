@@ -173,7 +173,7 @@ class Trained(Common, Archived):
                 vars(self).pop(name, None)
 
     def _is_unseen(self) -> bool:
-        return not any(name in vars(self) for name in self._solution)
+        return vars(self).keys().isdisjoint(self._solution)
 
     def _published_by(self, state: sgd.State) -> dict[str, Any]:
         """The attributes `_solution`, and in `_published` what tells later whether they were replaced."""
@@ -247,11 +247,11 @@ class Trained(Common, Archived):
         """What `score` returns, from scores W x + b and a `Task`'s truth."""
         raise NotImplementedError
 
-    def _known_rows(self, X: Any, dtype: Any = None) -> Rows:
-        """Checked rows whose columns are those of the model."""
+    def _known_rows(self, X: Any, dtype: Any = None, *, values: bool = True) -> Rows:
+        """Rows checked as by `check_rows`, whose columns are those of the model."""
         name = type(self).__name__
         check.check_names(X, vars(self).get("feature_names_in_"), name)
-        rows = check.check_rows(X, dtype=dtype)
+        rows = check.check_rows(X, dtype=dtype, values=values)
         check.check_features(rows, self.n_features_in_, name)
         return rows
 

@@ -50,7 +50,7 @@ class Rows:
         return Rows(self.data, self.indices, self.indptr[first : last + 1], shape)
 
 
-def check_rows(X: Any, *, dtype: Any = None) -> Rows:
+def check_rows(X: Any, *, dtype: Any = None, values: bool = True) -> Rows:
     """Check a matrix of features.
 
     Parameters
@@ -60,6 +60,8 @@ def check_rows(X: Any, *, dtype: Any = None) -> Rows:
     dtype : dtype, optional
         float32 or float64 to convert to; by default these are kept and everything else becomes float64
         (float16 becomes float32).
+    values : bool, default=True
+        Whether to look for NaN and infinities in CSR rows; if not, the caller does.
 
     Raises
     ------
@@ -74,7 +76,8 @@ def check_rows(X: Any, *, dtype: Any = None) -> Rows:
         raise ValueError(f"Found array with 0 {what} (shape={rows.shape}) while a minimum of 1 is required.")
     if n > LARGEST_ROW_NUMBER:
         raise ValueError(f"X has {n} rows; at most {LARGEST_ROW_NUMBER} can be trained on at once: use partial_fit")
-    check_values(rows, names)
+    if values or not rows.sparse:
+        check_values(rows, names)
     return rows
 
 
