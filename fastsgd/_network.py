@@ -17,6 +17,7 @@ from ._trained import Solution, Trained
 from ._training import coefficients, forward, layers
 from ._validation import Rows
 from .core import network, sgd
+from .core.losses import Loss
 
 SCHEDULES = ("constant", "invscaling", "adaptive")
 SOLVERS = ("sgd",)
@@ -79,7 +80,7 @@ class Network(Trained):
     def _threshold(self) -> float:
         return 0.1
 
-    def _settings(self, sparse: bool, n_rows: int | None = None) -> sgd.Settings:
+    def _settings(self, sparse: bool, loss: Loss, n_rows: int | None = None) -> sgd.Settings:
         return sgd.Settings(
             schedule=self.learning_rate,
             eta0=self.learning_rate_init,

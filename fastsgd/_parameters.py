@@ -13,6 +13,7 @@ from . import _validation as check
 from ._sklearn import Estimator, warn
 from ._training import BLOCKS
 from .core import sgd
+from .core.losses import Loss
 
 SCHEDULES = tuple(sgd.SCHEDULES)
 DELTA = 4.0  # what adagrad's sums of squares start from, with its own steps
@@ -140,10 +141,10 @@ class Parameters(Common):
     def _threshold(self) -> float:
         return self.epsilon
 
-    def _settings(self, sparse: bool, n_rows: int | None = None) -> sgd.Settings:
+    def _settings(self, sparse: bool, loss: Loss, n_rows: int | None = None) -> sgd.Settings:
         eta0, own = self.eta0, self.optimizer != "sgd" and self.learning_rate in ("optimal", "invscaling")
         if own:
-            eta0 = own_step(self.optimizer, self.loss)
+            eta0 = own_step(self.optimizer, loss)
         decay = 0.01 if sparse and self.optimizer == "sgd" else 1.0
         if self.intercept_decay != "auto":
             decay = float(self.intercept_decay)
@@ -165,14 +166,14 @@ class Parameters(Common):
         )
 
 
-def own_step(optimizer: str, loss: str) -> float:
+def own_step(optimizer: str, loss: Loss) -> float:
     """The factor of an optimiser's own steps (see core/adaptive.pxd), from experiments in bench/optimizers.py."""
-    squared = loss in ("squared_error", "squared_epsilon_insensitive", "squared_hinge")
+    squared = loss.name.startswith("squared") or loss.name in ("huber", "modified_huber")  # curved more than log_loss
     if optimizer == "adam":
         return 0.02
     if optimizer == "normalized":
-        # Losses that can be followed all the way do not overshoot.
-        return 12.0 if squared else 2.0 if loss in ("log_loss", "hinge", "perceptron") else 1.0
+        # Losses that are followed all the way do not overshoot.
+        return 1.0 if not loss.followed else 12.0 if squared else 2.0
     return 2.0 if squared else 32.0
 
 

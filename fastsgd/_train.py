@@ -112,7 +112,7 @@ class Run:
         estimator._check_parameters()
         coder = self._coder(first)
         state = estimator._new_state(coder.n_outputs, args.features or 1, np.dtype(args.dtype), True)
-        settings = estimator._settings(True)
+        settings = estimator._settings(True, coder.loss)
         guess = self._guess_rows(first)
 
         with self._cache() as cache:

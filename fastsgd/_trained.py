@@ -85,7 +85,7 @@ class Trained(Common, Archived):
             seed(self.random_state),
         )  # fmt: skip
         self._run(
-            source, task.loss, state, self._settings(rows.sparse, rows.shape[0]), fitted, epochs=epochs,
+            source, task.loss, state, self._settings(rows.sparse, task.loss, rows.shape[0]), fitted, epochs=epochs,
             score=None if validation is None else validation[1], touched=rows.indices[: rows.nnz] if brief else None,
         )  # fmt: skip
         return self
@@ -240,7 +240,7 @@ class Trained(Common, Archived):
         """(n, K) of a checked X, from what the model's attributes are now."""
         raise NotImplementedError
 
-    def _settings(self, sparse: bool, n_rows: int | None = None) -> sgd.Settings:
+    def _settings(self, sparse: bool, loss: Loss, n_rows: int | None = None) -> sgd.Settings:
         raise NotImplementedError
 
     def _rate(self, scores: Array, truth: Array, sample_weight: Array | None) -> float:

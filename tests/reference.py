@@ -1,4 +1,4 @@
-"""What fastsgd computes, slowly: plain NumPy, dense, float64, one step after another.
+"""What fastsgd computes, slowly: plain NumPy, dense, float64, one step after another. The optimisers but sgd are next door.
 
 The documentation of the algorithm and the oracle of the tests; it shares no code with the package. Notation: K
 outputs, W (K, d), b (K,), a row x (d,), its scores z = W x + b, and its target t (K,): -1 / +1 or reals for a loss of
@@ -6,6 +6,7 @@ one score, the probabilities of the classes (one-hot for a class) for a loss of 
 """
 
 import numpy as np
+from reference_optimizers import Optimizer
 
 
 def sigmoid(z):
@@ -66,7 +67,7 @@ class Reference:
 
     def __init__(
         self, loss, K, d, *, penalty=None, alpha=1e-4, l1_ratio=0.15, learning_rate="constant", eta0=0.01, power_t=0.5,
-        epsilon=0.1, average=0, batch_size=1, fit_intercept=True, intercept_decay=1.0,
+        epsilon=0.1, average=0, batch_size=1, fit_intercept=True, intercept_decay=1.0, optimizer="sgd", tune_eta0=False,
     ):  # fmt: skip
         self.loss, self.epsilon, self.alpha = LOSSES[loss], epsilon, alpha
         self.schedule, self.eta0, self.power_t = learning_rate, eta0, power_t
@@ -74,10 +75,12 @@ class Reference:
         self.rho = {None: 0, "l2": 0, "l1": 1, "elasticnet": l1_ratio}[penalty]
         self.strength = alpha if penalty else 0
         self.average, self.batch_size, self.decay = int(average), batch_size, intercept_decay * fit_intercept
+        self.fit_intercept = fit_intercept
         self.W, self.b, self.t = np.zeros((K, d)), np.zeros(K), 1
         self.u, self.q = 0.0, np.zeros((K, d))  # l1 due to every weight so far; l1 each has received, with its sign
         self.W_sum, self.b_sum, self.averaged = np.zeros((K, d)), np.zeros(K), 0
         self.loss_curve = []
+        self.optimizer = None if optimizer == "sgd" else Optimizer(optimizer, loss, self)
 
     def step_size(self, L, x):
         """eta_t; with pa1 and pa2 one for each output that has a loss of its own."""
@@ -130,7 +133,8 @@ class Reference:
         best, misses = np.inf, 0
         for _ in range(epochs):
             batches = [slice(i, i + self.batch_size) for i in range(0, len(X), self.batch_size)]
-            objective = sum(self.step(X[rows], T[rows], s[rows]) for rows in batches) / s.sum()
+            step = self.step if self.optimizer is None else self.optimizer.step
+            objective = sum(step(X[rows], T[rows], s[rows]) for rows in batches) / s.sum()
             self.loss_curve.append(objective)
             misses = misses + 1 if tol is not None and objective > best - tol else 0
             best = min(best, objective)

@@ -197,7 +197,7 @@ def test_a_run_goes_on_from_any_round():
 
     rows = fastsgd._validation.check_rows(X)
     loss, plan = fastsgd.losses.LOSSES["softmax"], _training.Plan(3, None, 5, threads=2, watch=watch)
-    settings = classifier(penalty="l1")._settings(rows)
+    settings = classifier(penalty="l1")._settings(rows, loss)
 
     def train(state, progress):
         source = _training.Stored(

@@ -1,5 +1,5 @@
-# How a row is scored and how its update is applied under the optimisers that have a step for each weight. The cells that
-# hold a weight and what the optimiser keeps beside it are described in adaptive.h.
+# How a row is scored, and its update applied, under the optimisers that have a step for each weight. adaptive.h
+# describes the cells that hold a weight and what the optimiser keeps beside it.
 
 from cython cimport floating
 from libc.math cimport pow, sqrt
@@ -21,7 +21,7 @@ cdef extern from "adaptive.h" nogil:
         double eta, delta, beta, l1, l2, beta1, beta2, correction, epsilon
 
     void adapt_row "fastsgd_adapt_row"(...)     # (x, columns, nnz, rule, w, K, pitch, g, gradient)
-    int rescale_row "fastsgd_rescale"(...)      # (x, columns, nnz, w, K, pitch, u, inverse) -> whether a scale has grown
+    int rescale_row "fastsgd_rescale"(...)      # (x, columns, nnz, w, K, pitch, u, inverse): whether a scale has grown
     void row_rates "fastsgd_rates"(...)         # (u, columns, nnz, inverse, rule, w, K, pitch, g, r)
     void gather "fastsgd_gather"(...)           # (x, columns, nnz, w, pitch, planes, out)
     void scatter "fastsgd_scatter"(...)         # (x, columns, nnz, w, pitch, planes, in)
@@ -43,7 +43,7 @@ cdef struct Adaptive:
     Rule rule
     bint own                # whether `step` sets the optimiser's own steps, or is eta0
     double step
-    double rows, lengths    # rows so far, and the sum of their ||x||^2; NORMALIZED: of ||x / s||^2, and 1 for the intercept
+    double rows, lengths    # rows so far; sum of their ||x||^2, or ||x / s||^2 with the intercept's 1
     Py_ssize_t pitch
     bint gathered           # whether a row's cells are worked on in the scratch
     bint grown
@@ -149,7 +149,7 @@ cdef inline void follow_row(Adaptive* a, Loss loss, const floating* x, const ind
     cdef floating* u = <floating*>a.u
     cdef floating* inverse = <floating*>a.inverse
     cdef floating* r = <floating*>a.rates
-    cdef double one = 1.0, c
+    cdef double one = 1.0
     cdef int32_t column = 0
     cdef Py_ssize_t e, k
     cdef Rule rule = a.rule

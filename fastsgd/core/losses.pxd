@@ -6,8 +6,8 @@ from libc.math cimport exp, fabs
 cdef class Loss:
     # z, t, g: scores, targets and derivatives dL/dz of `outputs` outputs; returns L(z, t).
     cdef double evaluate(self, const double* z, const double* t, Py_ssize_t outputs, double* g) noexcept nogil
-    # What stands for the derivative of one score z of a row of weight s when its loss is followed all the way, as if the
-    # row came in endlessly many endlessly small parts; a derivative of 1 takes q off the score. g is s dL/dz.
+    # What stands for the derivative of the score z of a row of weight s when its loss is followed all the way, as if
+    # the row came in ever more, ever smaller parts; a derivative of 1 takes q off the score. g is s dL/dz.
     cdef double follow(self, double z, double t, double s, double q, double g) noexcept nogil
 
 

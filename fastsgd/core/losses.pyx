@@ -30,12 +30,15 @@ cdef class Loss:
         Whether the loss ties K scores together (softmax and the multiclass losses).
     targets : {"sign", "real", "class"}
         Targets are -1 / +1, real numbers, or classes 0 .. K-1.
+    followed : bool
+        Whether optimizer='normalized' follows the loss of a row all the way, and so never steps past its target.
     """
 
     name = ""
     convex = True
     joint = False
     targets = "sign"
+    followed = False
 
     cdef double evaluate(self, const double* z, const double* t, Py_ssize_t outputs, double* g) noexcept nogil:
         g[0] = 0.0
@@ -132,6 +135,12 @@ cdef class Loss:
             return np.isin(t, (0, 1)).all() and (t.sum(axis=-1) == 1).all()
         return np.all(np.abs(t) == 1)
 
+    def _follow(self, double z, double t, double s, double q):
+        """How far a row of weight s moves its score z where a derivative of 1 takes q off it: `follow`, for tests."""
+        cdef double g
+        self.evaluate(&z, &t, 1, &g)
+        return -q * self.follow(z, t, s, q, s * g)
+
     def __repr__(self):
         return f"{type(self).__name__}()"
 
@@ -170,14 +179,14 @@ cdef inline double log_of_sum(double a, double s) noexcept nogil:
 cdef double logistic_rise(double m, double w) noexcept nogil:
     """How far the margin m rises when followed for w: the D with D + e^m (e^D - 1) = w, to a few ulp.
 
-    From an upper bound Newton's steps fall towards the root of a convex function. Where e^m is large all is divided by it.
+    From an upper bound Newton's steps fall towards the root of a convex function. If e^m is large all is divided by it.
     """
     cdef double e = exp(-fabs(m)), linear = 1.0 if m <= 0 else e, curved = e if m <= 0 else 1.0, D, growth, excess
-    cdef int i
+    cdef int _
     if w <= 0 or linear == 0:
         return 0.0
     D = min(w * linear / (linear + curved), log1p(w * linear / curved)) if curved > 0 else w
-    for i in range(32):
+    for _ in range(32):
         growth = expm1(D)
         excess = curved * growth + linear * (D - w)
         if excess <= 0:
@@ -199,6 +208,7 @@ cdef class LogLoss(Loss):
     """
 
     name = "log_loss"
+    followed = True
 
     def _accepts(self, t):
         return np.all(np.abs(t) <= 1)
@@ -215,6 +225,7 @@ cdef class Hinge(Loss):
     """max(0, 1 - m), derivative -t if m <= 1 else 0: the linear support vector machine."""
 
     name = "hinge"
+    followed = True
 
     cdef double evaluate(self, const double* z, const double* t, Py_ssize_t outputs, double* g) noexcept nogil:
         cdef double m = t[0] * z[0]
@@ -229,6 +240,7 @@ cdef class SquaredHinge(Loss):
     """max(0, 1 - m)^2, derivative -2 t max(0, 1 - m)."""
 
     name = "squared_hinge"
+    followed = True
 
     cdef double evaluate(self, const double* z, const double* t, Py_ssize_t outputs, double* g) noexcept nogil:
         cdef double gap = 1 - t[0] * z[0]
@@ -265,9 +277,6 @@ cdef class Perceptron(Loss):
         g[0] = -t[0] if m <= 0 else 0.0
         return -m if m < 0 else 0.0
 
-    cdef double follow(self, double z, double t, double s, double q, double g) noexcept nogil:
-        return g if q <= 0 or t * z == 0 or g == 0 else -t * min(s, -t * z / q)
-
 
 cdef class LogisticSquaredError(Loss):
     """(sigma(z) - u)^2 / 2, u = (t + 1) / 2, derivative -t sigma(-m)^2 sigma(m): vanishes on confident mistakes."""
@@ -290,6 +299,7 @@ cdef class SquaredError(Loss):
     """r^2 / 2, derivative r: least squares."""
 
     name = "squared_error"
+    followed = True
     targets = "real"
 
     cdef double evaluate(self, const double* z, const double* t, Py_ssize_t outputs, double* g) noexcept nogil:
@@ -343,6 +353,7 @@ cdef class EpsilonInsensitive(EpsilonLoss):
     """max(0, |r| - epsilon): support vector regression."""
 
     name = "epsilon_insensitive"
+    followed = True
 
     cdef double evaluate(self, const double* z, const double* t, Py_ssize_t outputs, double* g) noexcept nogil:
         cdef double r = z[0] - t[0], excess = fabs(r) - self.epsilon
@@ -352,11 +363,16 @@ cdef class EpsilonInsensitive(EpsilonLoss):
         g[0] = 1.0 if r > 0 else -1.0
         return excess
 
+    cdef double follow(self, double z, double t, double s, double q, double g) noexcept nogil:
+        cdef double excess = fabs(z - t) - self.epsilon
+        return g if q <= 0 or g == 0 else (1 if z > t else -1) * min(s, excess / q)
+
 
 cdef class SquaredEpsilonInsensitive(EpsilonLoss):
     """max(0, |r| - epsilon)^2."""
 
     name = "squared_epsilon_insensitive"
+    followed = True
 
     cdef double evaluate(self, const double* z, const double* t, Py_ssize_t outputs, double* g) noexcept nogil:
         cdef double r = z[0] - t[0], excess = fabs(r) - self.epsilon
@@ -365,6 +381,10 @@ cdef class SquaredEpsilonInsensitive(EpsilonLoss):
             return 0.0
         g[0] = 2 * excess if r > 0 else -2 * excess
         return excess * excess
+
+    cdef double follow(self, double z, double t, double s, double q, double g) noexcept nogil:
+        cdef double excess = fabs(z - t) - self.epsilon
+        return g if q <= 0 or g == 0 else (-excess if z > t else excess) * expm1(-2 * s * q) / q
 
 
 # K scores; t is the indicator of the class y.

@@ -18,7 +18,9 @@ from .job cimport (
     row_bounds, shrink,
 )
 from .losses cimport LogLoss, Loss
-from .rows cimport Account, dense_t, dots, index_t, row_add, row_norm, row_scores, row_scores_apart, row_step, settle_all
+from .rows cimport (
+    Account, dense_t, dots, index_t, row_add, row_norm, row_scores, row_scores_apart, row_step, settle_all,
+)
 from .schedules cimport PA1, Schedule, step_size
 
 import numpy as np
@@ -33,8 +35,8 @@ cdef class Settings:
     """What stays the same during a run: plain numbers, in SPEC's notation.
 
     `strength` is the penalty's factor: alpha, or 0 without a penalty, when alpha still sets the 'optimal' step.
-    `average_from` is the first step whose iterate is averaged. Of the other optimisers than sgd, `own` says that eta0 is
-    the factor of their own steps, and not the step itself; `delta` is what adagrad's sums of squares start from.
+    `average_from` is the first step whose iterate is averaged. Of the other optimisers than sgd, `own` says that eta0
+    is the factor of their own steps, and not the step itself; `delta` is what adagrad's sums of squares start from.
     """
 
     def __init__(self, *, schedule, double eta0, double power_t, double alpha, double strength, double l1_ratio,
@@ -91,8 +93,8 @@ cdef class State:
     sum_squares, sum_abs : float
         ||W||^2 and ||W||_1, exact after `measure`, updated by differences from then on.
     optimizer : int
-        Of OPTIMIZERS. Unless it is sgd, a feature has `pitch` numbers in `weights`, K of them weights: they are a matrix
-        of `pitch` rows, or, feature-major, of `pitch` columns (see adaptive.h).
+        Of OPTIMIZERS. Unless it is sgd, a feature has `pitch` numbers in `weights`, K of them weights: they are a
+        matrix of `pitch` rows, or, feature-major, of `pitch` columns (see adaptive.h).
     bias_memory : ndarray of float64 of shape (pitch - K,), or None
         What the optimiser keeps of the intercepts.
     gradient : ndarray of shape (K * d,), or None
