@@ -1,4 +1,4 @@
-"""What fastsgd computes, slowly: plain NumPy, dense, float64, one step after another. The optimisers but sgd are next door.
+"""What fastsgd computes, slowly: plain NumPy, dense, float64, one step after another (but sgd: reference_optimizers).
 
 The documentation of the algorithm and the oracle of the tests; it shares no code with the package. Notation: K
 outputs, W (K, d), b (K,), a row x (d,), its scores z = W x + b, and its target t (K,): -1 / +1 or reals for a loss of
