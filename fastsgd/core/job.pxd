@@ -82,6 +82,7 @@ cdef struct Job:
     double* move
     double* g
     double norm                     # ||x||^2
+    bint scored                     # z has the scores of the next row already
 
     # Of log_loss one logarithm is taken for many rows of weight 1, at 1 + product; `loss` is without it.
     bint logistic

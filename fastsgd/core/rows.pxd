@@ -21,6 +21,7 @@ cdef extern from "simd.h" nogil:
     double norm "fastsgd_norm"(...)     # (x, n)
     void dots "fastsgd_dots"(...)       # (x, columns, nnz, w, K, pitch, z)
     void axpys "fastsgd_axpys"(...)     # (x, columns, nnz, w, K, c)
+    void axpys_dots "fastsgd_axpys_dots"(...)   # (x, d, w, K, c, next, z): dense rows, in one pass over w
 
 cdef extern from "steps.h" nogil:
     ctypedef struct Account "fastsgd_account":

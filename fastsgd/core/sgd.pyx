@@ -19,7 +19,8 @@ from .job cimport (
 )
 from .losses cimport LogLoss, Loss
 from .rows cimport (
-    Account, dense_t, dots, index_t, row_add, row_norm, row_scores, row_scores_apart, row_step, settle_all,
+    SHORT_ROW, Account, axpys_dots, dense_t, dots, index_t, row_add, row_norm, row_scores, row_scores_apart, row_step,
+    settle_all,
 )
 from .schedules cimport PA1, Schedule, step_size
 
@@ -281,7 +282,7 @@ cdef Job open_job(Loss loss, Settings settings, State state, const uint32_t[::1]
     job.step, job.scale, job.average_scale, job.averaged = state.t, state.scale, state.average_scale, state.averaged
     job.penalty_total, job.sum_squares, job.sum_abs = state.penalty_total, state.sum_squares, state.sum_abs
     job.loss = job.penalty = job.weight = 0
-    job.clipped, job.bad_row = 0, -1
+    job.clipped, job.bad_row, job.scored = 0, -1, False
     job.logistic, job.product = type(loss) is LogLoss and job.rule.schedule < PA1, 0
     job.single, job.work = 1 < job.rows <= job.batch, 0
     return job
@@ -311,7 +312,10 @@ cdef inline int run(Job* job, Loss loss, const floating* data, const index_t* co
             if outputs_t is adaptive_t:
                 adaptive_scores(&job.adaptive, data + start, columns + start, nnz, w, K, job.fit_intercept, job.z)
             else:
-                row_scores(data + start, columns + start, nnz, w, K, job.z)
+                if index_t is dense_t and job.scored:
+                    job.scored = False
+                else:
+                    row_scores(data + start, columns + start, nnz, w, K, job.z)
             if job.followed or job.rule.schedule >= PA1:
                 job.norm = row_norm(data + start, nnz)
             read_target(targets + row * job.width, job.width, K, job.off, job.t)
@@ -350,7 +354,11 @@ cdef inline int descend(Job* job, const floating* data, const index_t* columns, 
             if job.single:
                 look_at_signals(job, nnz * K)
         if plain:
-            if moves:
+            # Long dense rows: the next one is scored while the weights are at hand.
+            if index_t is dense_t and moves and batch == 1 and first + 1 < job.rows and nnz >= SHORT_ROW:
+                axpys_dots(data + start, nnz, w, K, job.move, data + job.order[first + 1] * nnz, job.z)
+                job.scored = True
+            elif moves:
                 row_add(data + start, columns + start, nnz, w, K, job.move)
         elif moves or (batch == 1 and received != NULL):
             # l1 comes after the moves of all the batch's rows.

@@ -105,24 +105,38 @@ FASTSGD_DEFINE(double, f64)
 #define FASTSGD_DEFINE_DENSE(T, TS, BYTES, TARGET)                                                 \
     typedef T fastsgd_vector_##TS##_##BYTES FASTSGD_VECTOR(T, BYTES / sizeof(T));                  \
                                                                                                    \
-    /* z[i] = x . w[i] for n rows of w, `d` apart; n is a constant, so that the running sums are registers. */\
-    TARGET FASTSGD_INLINE void fastsgd_some_dots_##TS##_##BYTES(const int n, const T *restrict x, ptrdiff_t d,\
-                                                                const T *restrict w, double *restrict z)\
+    /* For n rows of w, `d` apart: w[i] += c[i] before, if that is given, and z[i] = x . w[i]. n is a constant, so that\
+     * the running sums are registers. */                                                          \
+    TARGET FASTSGD_INLINE void fastsgd_some_dots_##TS##_##BYTES(const int n, const double *restrict c,\
+                                                                const T *restrict before, const T *restrict x,\
+                                                                ptrdiff_t d, T *restrict w, double *restrict z)\
     {                                                                                              \
         enum { WIDTH = BYTES / sizeof(T), VECTORS = LINE / BYTES, LANES = LINE / sizeof(T) };      \
         double sum[TOGETHER][LANES];                                                               \
+        fastsgd_vector_##TS##_##BYTES cs[TOGETHER] = {{0}}, bj;                                    \
         ptrdiff_t j = 0;                                                                           \
-        for (int i = 0; i < n; i++)                                                                \
+        for (int i = 0; i < n; i++) {                                                              \
             for (int l = 0; l < LANES; l++)                                                        \
                 sum[i][l] = 0;                                                                     \
+            if (before != NULL)                                                                    \
+                for (int l = 0; l < WIDTH; l++)                                                    \
+                    cs[i][l] = (T)c[i];                                                            \
+        }                                                                                          \
         while (j + LANES <= d) {                                                                   \
             const ptrdiff_t left = (d - j) / LANES, end = j + (left < RUN ? left : RUN) * LANES;   \
             fastsgd_vector_##TS##_##BYTES xj, wj, part[TOGETHER][VECTORS] = {{{0}}};               \
             do {                                                                                   \
                 for (int v = 0; v < VECTORS; v++) {                                                \
-                    FASTSGD_LOAD(xj, x + j + v * WIDTH);                                           \
-                    for (int i = 0; i < n; i++)                                                    \
-                        FASTSGD_MULTIPLY_ADD(part[i][v], xj, wj, w + i * d + j + v * WIDTH);       \
+                    const ptrdiff_t at = j + v * WIDTH;                                            \
+                    FASTSGD_LOAD(xj, x + at);                                                      \
+                    for (int i = 0; i < n; i++) {                                                  \
+                        if (before != NULL) {                                                      \
+                            FASTSGD_LOAD(wj, w + i * d + at);                                      \
+                            FASTSGD_MULTIPLY_ADD(wj, cs[i], bj, before + at);                      \
+                            memcpy(w + i * d + at, &wj, sizeof wj);                                \
+                        }                                                                          \
+                        FASTSGD_MULTIPLY_ADD(part[i][v], xj, wj, w + i * d + at);                  \
+                    }                                                                              \
                 }                                                                                  \
             } while ((j += LANES) < end);                                                          \
             for (int i = 0; i < n; i++)                                                            \
@@ -130,8 +144,11 @@ FASTSGD_DEFINE(double, f64)
                     sum[i][l] += (double)part[i][l / WIDTH][l % WIDTH];                            \
         }                                                                                          \
         for (int i = 0; i < n; i++) {                                                              \
-            for (ptrdiff_t l = 0; j + l < d; l++)                                                  \
+            for (ptrdiff_t l = 0; j + l < d; l++) {                                                \
+                if (before != NULL)                                                                \
+                    w[i * d + j + l] += (T)c[i] * before[j + l];                                   \
                 sum[i][l] += (double)(x[j + l] * w[i * d + j + l]);                                \
+            }                                                                                      \
             for (int half = LANES / 2; half > 0; half /= 2)                                        \
                 for (int l = 0; l < half; l++)                                                     \
                     sum[i][l] += sum[i][l + half];                                                 \
@@ -143,15 +160,15 @@ FASTSGD_DEFINE(double, f64)
                                                                   const T *restrict w, ptrdiff_t K, double *restrict z)\
     {                                                                                              \
         for (; K >= 5; K -= 5, w += 5 * d, z += 5)                                                 \
-            fastsgd_some_dots_##TS##_##BYTES(5, x, d, w, z);                                       \
+            fastsgd_some_dots_##TS##_##BYTES(5, NULL, NULL, x, d, (T *)w, z);                                  \
         if (K == 4)                                                                                \
-            fastsgd_some_dots_##TS##_##BYTES(4, x, d, w, z);                                       \
+            fastsgd_some_dots_##TS##_##BYTES(4, NULL, NULL, x, d, (T *)w, z);                                  \
         else if (K == 3)                                                                           \
-            fastsgd_some_dots_##TS##_##BYTES(3, x, d, w, z);                                       \
+            fastsgd_some_dots_##TS##_##BYTES(3, NULL, NULL, x, d, (T *)w, z);                                  \
         else if (K == 2)                                                                           \
-            fastsgd_some_dots_##TS##_##BYTES(2, x, d, w, z);                                       \
+            fastsgd_some_dots_##TS##_##BYTES(2, NULL, NULL, x, d, (T *)w, z);                                  \
         else if (K == 1)                                                                           \
-            fastsgd_some_dots_##TS##_##BYTES(1, x, d, w, z);                                       \
+            fastsgd_some_dots_##TS##_##BYTES(1, NULL, NULL, x, d, (T *)w, z);                                  \
     }                                                                                              \
                                                                                                    \
     TARGET FASTSGD_UNUSED static void fastsgd_axpys_##TS##_##BYTES(const T *restrict x, ptrdiff_t d, T *restrict w,\
@@ -173,6 +190,29 @@ FASTSGD_DEFINE(double, f64)
             }                                                                                      \
             for (; j < d; j++)                                                                     \
                 w[j] += ck * x[j];                                                                 \
+        }                                                                                          \
+    }                                                                                              \
+                                                                                                   \
+    TARGET FASTSGD_UNUSED static void fastsgd_axpys_dots_##TS##_##BYTES(const T *restrict x, ptrdiff_t d, T *restrict w,\
+                                                                        ptrdiff_t K, const double *restrict c,\
+                                                                        const T *restrict next, double *restrict z)\
+    {                                                                                              \
+        for (; K >= 5; K -= 5, w += 5 * d, c += 5, z += 5) {                                       \
+            int moving = 0;                                                                        \
+            for (int i = 0; i < 5; i++)                                                            \
+                moving += (T)c[i] != 0;                                                            \
+            if (moving > 2)                                                                        \
+                fastsgd_some_dots_##TS##_##BYTES(5, c, x, next, d, w, z);                          \
+            else {                                                                                 \
+                fastsgd_axpys_##TS##_##BYTES(x, d, w, 5, c);                                       \
+                fastsgd_dots_##TS##_##BYTES(next, d, w, 5, z);                                     \
+            }                                                                                      \
+        }                                                                                          \
+        if (K == 1)                                                                                \
+            fastsgd_some_dots_##TS##_##BYTES(1, c, x, next, d, w, z);                              \
+        else {                                                                                     \
+            fastsgd_axpys_##TS##_##BYTES(x, d, w, K, c);                                           \
+            fastsgd_dots_##TS##_##BYTES(next, d, w, K, z);                                         \
         }                                                                                          \
     }
 
@@ -213,6 +253,13 @@ FASTSGD_DEFINE_DENSE(double, f64, 64, __attribute__((target("arch=x86-64-v4"))))
     {                                                                                              \
         (void)columns;                                                                             \
         FASTSGD_WIDEST(fastsgd_axpys_##TS, (x, d, w, K, c));                                       \
+    }                                                                                              \
+                                                                                                   \
+    /* The same, and then z[k] = next . w[k], in one pass over w */                                \
+    static inline void fastsgd_axpys_dots_##TS(const T *x, ptrdiff_t d, T *w, ptrdiff_t K, const double *c,\
+                                               const T *next, double *z)                           \
+    {                                                                                              \
+        FASTSGD_WIDEST(fastsgd_axpys_dots_##TS, (x, d, w, K, c, next, z));                         \
     }
 
 FASTSGD_DEFINE_WIDEST(float, f32)
@@ -307,6 +354,8 @@ FASTSGD_DEFINE_CHECKS(double, f64, 0x7ff0000000000000u, uint64_t, u64)
 
 #define fastsgd_dots(x, columns, ...) FASTSGD_PICK(fastsgd_dots, x, columns)(x, columns, __VA_ARGS__)
 #define fastsgd_axpys(x, columns, ...) FASTSGD_PICK(fastsgd_axpys, x, columns)(x, columns, __VA_ARGS__)
+#define fastsgd_axpys_dots(x, ...)                                                                 \
+    _Generic((x), const float *: fastsgd_axpys_dots_f32, const double *: fastsgd_axpys_dots_f64)(x, __VA_ARGS__)
 #define fastsgd_norm(x, n) _Generic((x), const float *: fastsgd_norm_f32, const double *: fastsgd_norm_f64)(x, n)
 
 #endif
