@@ -139,6 +139,24 @@ FASTSGD_DEFINE_HIDDEN(double, f64, 64, __attribute__((target("arch=x86-64-v4")))
         FASTSGD_WIDEST(fastsgd_unit_moves_##TS, (x, rows, d, w, c, stride));                       \
     }                                                                                              \
                                                                                                    \
+    /* a = scale a + bias, y = max(a, 0), NaN remaining */                                         \
+    FASTSGD_KERNEL void fastsgd_relu_##TS(T *restrict y, ptrdiff_t n, double scale, const double *restrict bias,\
+                                          double *restrict a)                                      \
+    {                                                                                              \
+        for (ptrdiff_t j = 0; j < n; j++) {                                                        \
+            const double score = scale * a[j] + bias[j];                                           \
+            a[j] = score;                                                                          \
+            y[j] = (T)(score < 0 ? 0 : score);                                                     \
+        }                                                                                          \
+    }                                                                                              \
+                                                                                                   \
+    /* e scale where y > 0, else 0 */                                                              \
+    FASTSGD_KERNEL void fastsgd_relu_back_##TS(const T *restrict y, ptrdiff_t n, double scale, double *restrict e)\
+    {                                                                                              \
+        for (ptrdiff_t j = 0; j < n; j++)                                                          \
+            e[j] = y[j] > 0 ? e[j] * scale : 0;                                                    \
+    }                                                                                              \
+                                                                                                   \
     /* e = sum_k c[k] w[k], of K rows of n weights: the transposed product */                      \
     FASTSGD_KERNEL void fastsgd_transposed_##TS(const T *restrict w, ptrdiff_t n, const double *c, ptrdiff_t K,\
                                                 double *restrict e)                                \
@@ -157,10 +175,35 @@ FASTSGD_DEFINE_HIDDEN(double, f64, 64, __attribute__((target("arch=x86-64-v4")))
 FASTSGD_DEFINE_WIDEST_HIDDEN(float, f32)
 FASTSGD_DEFINE_WIDEST_HIDDEN(double, f64)
 
+/* Derivatives e of n units become the moves of their weights, and their biases move; returns the change of ||W1||^2,
+ * ||x||^2 being norm and a - bias the scores, which `keep` has shrunk since. */
+FASTSGD_KERNEL double fastsgd_plan_units(ptrdiff_t n, double eta, double inverse, double keep, double norm,
+                                         const double *restrict a, double *restrict e, double *restrict bias)
+{
+    double sum[8] = {0};
+    ptrdiff_t j = 0;
+    for (; j + 8 <= n; j += 8)
+        for (int l = 0; l < 8; l++) {
+            const double c = -eta * e[j + l];
+            sum[l] += c * (2 * keep * (a[j + l] - bias[j + l]) + c * norm);
+            bias[j + l] += c;
+            e[j + l] = c * inverse;
+        }
+    for (; j < n; j++) {
+        const double c = -eta * e[j];
+        sum[0] += c * (2 * keep * (a[j] - bias[j]) + c * norm);
+        bias[j] += c;
+        e[j] = c * inverse;
+    }
+    return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+}
+
 #define FASTSGD_OF(kernel, w) _Generic((w), float *: kernel##_f32, const float *: kernel##_f32,   \
                                        double *: kernel##_f64, const double *: kernel##_f64)
 #define fastsgd_unit_scores(x, rows, d, w, ...) FASTSGD_OF(fastsgd_unit_scores, w)(x, rows, d, w, __VA_ARGS__)
 #define fastsgd_unit_moves(x, rows, d, w, ...) FASTSGD_OF(fastsgd_unit_moves, w)(x, rows, d, w, __VA_ARGS__)
+#define fastsgd_relu(y, ...) FASTSGD_OF(fastsgd_relu, y)(y, __VA_ARGS__)
+#define fastsgd_relu_back(y, ...) FASTSGD_OF(fastsgd_relu_back, y)(y, __VA_ARGS__)
 #define fastsgd_transposed(w, ...) FASTSGD_OF(fastsgd_transposed, w)(w, __VA_ARGS__)
 
 #endif

@@ -13,7 +13,7 @@ Arguments are trusted, as in `sgd`.
 from cython cimport floating
 from libc.stdint cimport uint32_t
 
-from .activations cimport Activation, activate, slope
+from .activations cimport RELU, Activation, activate, slope
 from .job cimport (
     Job, differentiate, find_row, look_ahead, look_at_signals, plan_move, read_target, row_bounds, shrink,
 )
@@ -29,6 +29,10 @@ cdef extern from "hidden.h" nogil:
     void unit_scores "fastsgd_unit_scores"(...)     # (x, rows, d, w, units, z)
     void unit_moves "fastsgd_unit_moves"(...)       # (x, rows, d, w, c, stride)
     void transposed "fastsgd_transposed"(...)       # (w, n, c, K, e)
+    void relu "fastsgd_relu"(...)                   # (y, n, scale, bias, a)
+    void relu_back "fastsgd_relu_back"(...)         # (y, n, scale, e)
+    double plan_units "fastsgd_plan_units"(Py_ssize_t n, double eta, double inverse, double keep, double norm,
+                                           const double* a, double* e, double* bias)
 
 ACTIVATIONS = {name: i for i, name in enumerate(("identity", "logistic", "tanh", "relu"))}
 
@@ -81,7 +85,7 @@ cdef int run(Job* job, Hidden* hidden, Loss loss, const floating* data, const in
     """
     cdef const dense_t* dense = NULL
     cdef Py_ssize_t K = job.K, h = hidden.units, first = 0, size, i, row = 0
-    cdef double eta, keep
+    cdef double eta, keep, change
     cdef Account account
     while first < job.rows:
         size = min(job.batch, job.rows - first)
@@ -102,7 +106,10 @@ cdef int run(Job* job, Hidden* hidden, Loss loss, const floating* data, const in
         for i in range(size):
             if plan_move(job, job.g + i * K, eta / size, keep, K):
                 row_add(y + i * h, dense, h, w2, K, job.move)
-            plan_units(job, hidden, hidden.a + i * h, hidden.e + i * h, eta / size, keep)
+            change = plan_units(h, eta / size, 1 / job.scale, keep, hidden.norm, hidden.a + i * h, hidden.e + i * h,
+                                hidden.bias)
+            if job.followed:
+                job.sum_squares += change
         move_units(job, hidden, data, columns, first, size, w1, &account)
         if job.counted:
             account.sum_squares += row_norm(w2, h * K)
@@ -142,9 +149,12 @@ cdef inline int score_units(Job* job, Hidden* hidden, const floating* data, cons
 cdef inline void forward(Job* job, const Hidden* hidden, const floating* w2, double* a, floating* y) noexcept nogil:
     """From W1 x to a = W1 x + b1, y = g(a), and in job.z what `differentiate` makes W2 y + b2 of."""
     cdef Py_ssize_t j
-    for j in range(hidden.units):
-        a[j] = job.scale * a[j] + hidden.bias[j]
-        y[j] = <floating>activate(hidden.activation, a[j])
+    if hidden.activation == RELU:
+        relu(y, hidden.units, job.scale, hidden.bias, a)
+    else:
+        for j in range(hidden.units):
+            a[j] = job.scale * a[j] + hidden.bias[j]
+            y[j] = <floating>activate(hidden.activation, a[j])
     row_scores(y, <const dense_t*>NULL, hidden.units, w2, job.K, job.z)
     if job.followed:
         job.norm = row_norm(y, hidden.units)
@@ -155,21 +165,11 @@ cdef inline void backward(const Job* job, const Hidden* hidden, const floating* 
     """e = (W2^T g) g'(a)"""
     cdef Py_ssize_t j
     transposed(w2, hidden.units, g, job.K, e)
-    for j in range(hidden.units):
-        e[j] *= job.scale * slope(hidden.activation, y[j])
-
-
-cdef inline void plan_units(Job* job, Hidden* hidden, const double* a, double* e, double eta,
-                            double keep) noexcept nogil:
-    """As `plan_move`, of the hidden layer; the moves take e's place."""
-    cdef Py_ssize_t j
-    cdef double c, inverse = 1 / job.scale
-    for j in range(hidden.units):
-        c = -eta * e[j]
-        if job.followed:
-            job.sum_squares += c * (2 * keep * (a[j] - hidden.bias[j]) + c * hidden.norm)
-        hidden.bias[j] += c
-        e[j] = c * inverse
+    if hidden.activation == RELU:
+        relu_back(y, hidden.units, job.scale, e)
+    else:
+        for j in range(hidden.units):
+            e[j] *= job.scale * slope(hidden.activation, y[j])
 
 
 cdef inline int move_units(Job* job, Hidden* hidden, const floating* data, const index_t* columns, Py_ssize_t first,
