@@ -119,29 +119,27 @@ enum { SOME = 256 }; /* gradients worked out at once */
         int grows = 0;                                                                             \
         (void)columns;                                                                             \
         (void)pitch;                                                                               \
-        for (ptrdiff_t j = 0; j < d; j++)                                                          \
+        for (ptrdiff_t j = 0; j < d; j++) {                                                        \
             grows |= ABS(x[j]) > s[j];                                                             \
+            inverse[j] = 1 / (s[j] > 0 ? s[j] : 1);                                                \
+            u[j] = x[j] * inverse[j];                                                              \
+        }                                                                                          \
         if (grows)                                                                                 \
             for (ptrdiff_t j = 0; j < d; j++)                                                      \
-                if (ABS(x[j]) > s[j])                                                              \
+                if (ABS(x[j]) > s[j]) {                                                            \
                     fastsgd_grow_##TS(ABS(x[j]) > TINY ? ABS(x[j]) : TINY, K, K * d, d, w + j, s + j);\
-        for (ptrdiff_t j = 0; j < d; j++) {                                                        \
-            const T size = s[j] > 0 ? s[j] : 1;                                                    \
-            inverse[j] = 1 / size;                                                                 \
-            u[j] = x[j] / size;                                                                    \
-        }                                                                                          \
+                    inverse[j] = 1 / s[j];                                                         \
+                    u[j] = x[j] * inverse[j];                                                      \
+                }                                                                                  \
         return grows;                                                                              \
     }                                                                                              \
                                                                                                    \
     /* NORMALIZED: G += (g u)^2, and r: what a derivative of 1 takes off each weight at the new G. */\
-    FASTSGD_INLINE void fastsgd_rate_##TS(ptrdiff_t n, T eta, T more, const T *restrict gu, const T *restrict move,\
-                                          T *restrict G, T *restrict r)                            \
+    FASTSGD_INLINE T fastsgd_rate_##TS(T eta, T more, T gu, T move, T *G)                          \
     {                                                                                              \
-        for (ptrdiff_t i = 0; i < n; i++) {                                                        \
-            const T G1 = G[i] + gu[i] * gu[i];                                                     \
-            G[i] = G1;                                                                             \
-            r[i] = G1 > 0 ? eta * move[i] / (SQRT(G1) + more) : 0;                                 \
-        }                                                                                          \
+        const T G1 = *G + gu * gu;                                                                 \
+        *G = G1;                                                                                   \
+        return G1 > 0 ? eta * move / (SQRT(G1) + more) : 0;                                        \
     }                                                                                              \
                                                                                                    \
     FASTSGD_KERNEL void fastsgd_rates_##TS##_u8(const T *restrict u, const uint8_t *columns, ptrdiff_t d,\
@@ -149,19 +147,14 @@ enum { SOME = 256 }; /* gradients worked out at once */
                                                 ptrdiff_t K, ptrdiff_t pitch, const double *restrict g, T *restrict r)\
     {                                                                                              \
         const T eta = (T)rule->eta, more = (T)(rule->eta * rule->l2);                              \
-        T gu[SOME], move[SOME];                                                                    \
         (void)columns;                                                                             \
         (void)pitch;                                                                               \
-        for (ptrdiff_t k = 0; k < K; k++)                                                          \
-            for (ptrdiff_t j = 0; j < d; j += SOME) {                                              \
-                const ptrdiff_t n = d - j < SOME ? d - j : SOME;                                   \
-                const T gk = (T)g[k];                                                              \
-                for (ptrdiff_t i = 0; i < n; i++) {                                                \
-                    gu[i] = gk * u[j + i];                                                         \
-                    move[i] = u[j + i] * inverse[j + i];                                           \
-                }                                                                                  \
-                fastsgd_rate_##TS(n, eta, more, gu, move, w + (K + k) * d + j, r + k * d + j);     \
-            }                                                                                      \
+        for (ptrdiff_t k = 0; k < K; k++) {                                                        \
+            T *restrict G = w + (K + k) * d, *restrict rk = r + k * d;                             \
+            const T gk = (T)g[k];                                                                  \
+            for (ptrdiff_t j = 0; j < d; j++)                                                      \
+                rk[j] = fastsgd_rate_##TS(eta, more, gk * u[j], u[j] * inverse[j], G + j);         \
+        }                                                                                          \
     }
 
 #define FASTSGD_DEFINE_ADAPTIVE_CSR(T, TS, I, IS, ABS, TINY)                                       \
@@ -196,7 +189,7 @@ enum { SOME = 256 }; /* gradients worked out at once */
             if (ABS(x[e]) > *s)                                                                    \
                 fastsgd_grow_##TS(ABS(x[e]) > TINY ? ABS(x[e]) : TINY, K, K, 1, cell, s);          \
             inverse[e] = 1 / (*s > 0 ? *s : 1);                                                    \
-            u[e] = x[e] / (*s > 0 ? *s : 1);                                                       \
+            u[e] = x[e] * inverse[e];                                                              \
         }                                                                                          \
         return 0;                                                                                  \
     }                                                                                              \
@@ -206,48 +199,53 @@ enum { SOME = 256 }; /* gradients worked out at once */
                                                   ptrdiff_t K, ptrdiff_t pitch, const double *restrict g, T *restrict r)\
     {                                                                                              \
         const T eta = (T)rule->eta, more = (T)(rule->eta * rule->l2);                              \
-        T gu[SOME], move[SOME];                                                                    \
-        for (ptrdiff_t from = 0; from < K; from += SOME) {                                         \
-            const ptrdiff_t n = K - from < SOME ? K - from : SOME;                                 \
-            for (ptrdiff_t e = 0; e < nnz; e++) {                                                  \
-                for (ptrdiff_t k = 0; k < n; k++) {                                                \
-                    gu[k] = (T)g[from + k] * u[e];                                                 \
-                    move[k] = u[e] * inverse[e];                                                   \
-                }                                                                                  \
-                fastsgd_rate_##TS(n, eta, more, gu, move, w + columns[e] * pitch + K + from, r + e * K + from);\
+        for (ptrdiff_t e = 0; e < nnz; e++) {                                                      \
+            T *restrict G = w + columns[e] * pitch + K, *restrict re = r + e * K;                  \
+            const T ue = u[e], move = u[e] * inverse[e];                                           \
+            for (ptrdiff_t k = 0; k < K; k++)                                                      \
+                re[k] = fastsgd_rate_##TS(eta, more, (T)g[k] * ue, move, G + k);                   \
+        }                                                                                          \
+    }                                                                                              \
+                                                                                                   \
+    /* `planes` numbers of each cell of a row with one output, as a dense matrix; and back. */     \
+    FASTSGD_INLINE void fastsgd_copy_##TS##_##IS(const int planes, const ptrdiff_t pitch, const int back,\
+                                                 const I *restrict columns, ptrdiff_t nnz, T *restrict w, T *restrict row)\
+    {                                                                                              \
+        for (ptrdiff_t e = 0; e < nnz; e++) {                                                      \
+            T *cell = w + columns[e] * pitch;                                                      \
+            for (int i = 0; i < planes; i++) {                                                     \
+                if (back)                                                                          \
+                    cell[i] = row[i * nnz + e];                                                    \
+                else                                                                               \
+                    row[i * nnz + e] = cell[i];                                                    \
             }                                                                                      \
         }                                                                                          \
     }                                                                                              \
                                                                                                    \
-    /* The cells of a row with one output, as a dense matrix of `planes` rows; and back. */        \
-    static inline void fastsgd_gather_##TS##_##IS(const T *x, const I *restrict columns, ptrdiff_t nnz, const T *restrict w,\
-                                                  ptrdiff_t pitch, int planes, T *restrict out)    \
+    static inline void fastsgd_gather_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, T *w, ptrdiff_t pitch,\
+                                                  int planes, T *row)                              \
     {                                                                                              \
         (void)x;                                                                                   \
-        for (ptrdiff_t e = 0; e < nnz; e++) {                                                      \
-            const T *cell = w + columns[e] * pitch;                                                \
-            out[e] = cell[0];                                                                      \
-            out[nnz + e] = cell[1];                                                                \
-            if (planes > 2)                                                                        \
-                out[2 * nnz + e] = cell[2];                                                        \
-            if (planes > 3)                                                                        \
-                out[3 * nnz + e] = cell[3];                                                        \
-        }                                                                                          \
+        if (pitch == 2)                                                                            \
+            fastsgd_copy_##TS##_##IS(2, 2, 0, columns, nnz, w, row);                               \
+        else if (planes == 3)                                                                      \
+            fastsgd_copy_##TS##_##IS(3, 4, 0, columns, nnz, w, row);                               \
+        else                                                                                       \
+            fastsgd_copy_##TS##_##IS(4, 4, 0, columns, nnz, w, row);                               \
     }                                                                                              \
                                                                                                    \
-    static inline void fastsgd_scatter_##TS##_##IS(const T *x, const I *restrict columns, ptrdiff_t nnz, T *restrict w,\
-                                                   ptrdiff_t pitch, int planes, const T *restrict in)\
+    static inline void fastsgd_scatter_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, T *w, ptrdiff_t pitch,\
+                                                   int planes, T *row)                             \
     {                                                                                              \
         (void)x;                                                                                   \
-        for (ptrdiff_t e = 0; e < nnz; e++) {                                                      \
-            T *cell = w + columns[e] * pitch;                                                      \
-            cell[0] = in[e];                                                                       \
-            cell[1] = in[nnz + e];                                                                 \
-            if (planes > 2)                                                                        \
-                cell[2] = in[2 * nnz + e];                                                         \
-            if (planes > 3)                                                                        \
-                cell[3] = in[3 * nnz + e];                                                         \
-        }                                                                                          \
+        if (pitch == 2)                                                                            \
+            fastsgd_copy_##TS##_##IS(2, 2, 1, columns, nnz, w, row);                               \
+        else if (planes == 2)                                                                      \
+            fastsgd_copy_##TS##_##IS(2, 4, 1, columns, nnz, w, row);                               \
+        else if (planes == 3)                                                                      \
+            fastsgd_copy_##TS##_##IS(3, 4, 1, columns, nnz, w, row);                               \
+        else                                                                                       \
+            fastsgd_copy_##TS##_##IS(4, 4, 1, columns, nnz, w, row);                               \
     }
 
 FASTSGD_DEFINE_ADAPTIVE(float, f32, sqrtf, fabsf, FLT_MIN)

@@ -126,8 +126,10 @@ cdef inline void adaptive_step(Adaptive* a, Loss loss, const floating* x, const 
         if decay > 0:
             adapt_bias(a, K, g, decay)
     if index_t is not dense_t:
-        if a.gathered and (moves or (a.grown and a.rule.optimizer == NORMALIZED)):
-            scatter(x, columns, nnz, w, a.pitch, cells_a_row(a), cells)
+        if a.gathered and (moves or a.grown):
+            # Scales that have not grown are what they were.
+            scatter(x, columns, nnz, w, a.pitch, 2 if a.rule.optimizer == NORMALIZED and not a.grown else cells_a_row(a),
+                    cells)
 
 
 cdef inline void adapt_bias(Adaptive* a, Py_ssize_t K, const double* g, double decay) noexcept nogil:

@@ -10,7 +10,7 @@ target as K numbers: the indicator of the class, or, for softmax, probabilities.
 """
 
 cimport cython
-from libc.math cimport exp, expm1, fabs, isinf, ldexp, log1p
+from libc.math cimport exp, expm1, fabs, isinf, ldexp, log1p, sqrt
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
@@ -176,15 +176,35 @@ cdef inline double log_of_sum(double a, double s) noexcept nogil:
         (half - (u * (half + even + odd) + (k * 1.90821492927058770002e-10 + (a - (s - 1)) / s))) - f)
 
 
-cdef double logistic_rise(double m, double w) noexcept nogil:
-    """How far the margin m rises when followed for w: the D with D + e^m (e^D - 1) = w, to a few ulp.
+cdef double logistic_rise(double m, double p, double w) noexcept nogil:
+    """How far the margin m rises when followed for w: the D with D + e^m (e^D - 1) = w; p is sigma(-m).
 
-    From an upper bound Newton's steps fall towards the root of a convex function. If e^m is large all is divided by it.
+    That is p D + (1 - p) (e^D - 1) = p w. On a short way one of Halley's steps, from the beginning of the series of D in
+    p w, gives all digits, on a longer one two from the root of the quadratic approximation. Otherwise Newton's steps
+    fall from an upper bound towards the root of a convex function, all being divided by e^m if that is large.
     """
-    cdef double e = exp(-fabs(m)), linear = 1.0 if m <= 0 else e, curved = e if m <= 0 else 1.0, D, growth, excess
+    cdef double q = 1 - p, e, linear, curved, D, growth, excess, slope
     cdef int _
-    if w <= 0 or linear == 0:
+    if w <= 0 or p == 0:
         return 0.0
+    D = p * w
+    if D < 0.1:
+        D *= 1 - q * D * (0.5 - D * (0.5 * q - 1.0 / 6 - D * (q * (0.625 * q - 5.0 / 12) + 1.0 / 24)))
+        growth = D + D * D * (0.5 + D * (1.0 / 6 + D * (1.0 / 24 + D * (1.0 / 120 + D * (1.0 / 720 + D * (
+            1.0 / 5040 + D * (1.0 / 40320 + D / 362880)))))))
+        excess, slope = p * (D - w) + q * growth, 1 + q * growth
+        return D - 2 * excess * slope / (2 * slope * slope - excess * (slope - p))
+    if D < 0.5 and p < 0.9:
+        D = 2 * p * w / (1 + sqrt(1 + 2 * q * p * w))
+        for _ in range(2):
+            growth = expm1(D)
+            excess, slope = p * (D - w) + q * growth, 1 + q * growth
+            D -= 2 * excess * slope / (2 * slope * slope - excess * (slope - p))
+            if D < 0.01:
+                break
+        return D
+    e = exp(-fabs(m))
+    linear, curved = 1.0 if m <= 0 else e, e if m <= 0 else 1.0
     D = min(w * linear / (linear + curved), log1p(w * linear / curved)) if curved > 0 else w
     for _ in range(32):
         growth = expm1(D)
@@ -218,7 +238,7 @@ cdef class LogLoss(Loss):
         return log_of_sum(e, 1 + e) + rest
 
     cdef double follow(self, double z, double t, double s, double q, double g) noexcept nogil:
-        return g if fabs(t) != 1 or q <= 0 else -t * logistic_rise(t * z, s * q) / q
+        return g if fabs(t) != 1 or q <= 0 else -t * logistic_rise(t * z, fabs(g) / s, s * q) / q
 
 
 cdef class Hinge(Loss):

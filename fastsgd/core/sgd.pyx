@@ -240,7 +240,7 @@ cdef void open_adaptive(Job* job, Settings settings, State state, double[::1] bi
     a.rule.beta, a.rule.beta1, a.rule.beta2, a.rule.epsilon = 1, 0.9, 0.999, 1e-8
     a.rule.l1, a.rule.l2, job.l1, job.l2, job.followed, job.counted = job.l1, job.l2, 0, 0, False, False
     a.rule.eta = a.rule.correction = 0
-    a.rows, a.lengths, a.pitch, a.gradient = state.rows, state.lengths, state.pitch, NULL
+    a.rows, a.lengths, a.pitch, a.gradient, a.grown = state.rows, state.lengths, state.pitch, NULL, False
     a.bias = &bias_cell[0]
     a.bias_gradient, a.q = &bias_cell[a.pitch], &bias_cell[a.pitch + K]
     a.h, a.bias_rates = &bias_cell[a.pitch + 2 * K], &bias_cell[a.pitch + 3 * K]
