@@ -15,6 +15,16 @@ ctypedef fused index_t:
     int64_t
     dense_t
 
+# gcc stops inlining in a file as large as those that the kernels become; what is `inline` here has to be, since it
+# is called for every row.
+cdef extern from *:
+    """
+    #if defined(__GNUC__) || defined(__clang__)
+    #undef CYTHON_INLINE
+    #define CYTHON_INLINE inline __attribute__((always_inline))
+    #endif
+    """
+
 # C macros: the kernel is chosen by the types of x and columns.
 cdef extern from "simd.h" nogil:
     void fastsgd_prefetch(const void* start, Py_ssize_t size)

@@ -454,7 +454,9 @@ def scores(const floating[::1] data, const index_t[::1] indices, indptr, const u
             row = order[i] if order is not None else i
             start = row_begin(&indices[0], &bounds, row)
             nnz = row_begin(&indices[0], &bounds, row + 1) - start
-            if pitch == K:
+            if K == 1 and pitch == 1:   # known when compiling: no multiplication for each weight
+                row_scores(&data[start], &indices[start], nnz, &weights[0], 1, &z[0])
+            elif pitch == K:
                 row_scores(&data[start], &indices[start], nnz, &weights[0], K, &z[0])
             else:
                 row_scores_apart(&data[start], &indices[start], nnz, &weights[0], K, pitch, &z[0])
