@@ -119,8 +119,8 @@ def main():
                 with threadpool_limits(threads):
                     model = MLPClassifier((100,), max_iter=1, tol=None, random_state=0, n_jobs=threads)
                     peer = sklearn.neural_network.MLPClassifier((100,), random_state=0)
-                    own = min(seconds(lambda: model.fit(X, y)) for _ in range(3))
-                    theirs = seconds(lambda: peer.partial_fit(X, y, classes=np.unique(y)))
+                    own = min(seconds(lambda model=model: model.fit(X, y)) for _ in range(3))
+                    theirs = seconds(lambda peer=peer: peer.partial_fit(X, y, classes=np.unique(y)))
                 print(f"newsgroups20, an epoch, {threads} threads: {own:.3f} s, scikit-learn {theirs:.2f} s: "
                       f"{theirs / own:.0f}x", flush=True)  # fmt: skip
 

@@ -10,7 +10,7 @@
 
 enum {
     LONG_RUN = 64,   /* products that a lane takes before the sum goes to double: rows of 1024 columns of float */
-    TILE = 4,        /* units that one or two rows are multiplied with at once, */
+    TILE = 4,        /* units that two rows are multiplied with at once, or twice as many one row, */
     STEPS = 4        /* and rows that a unit takes at once */
 };
 
@@ -21,35 +21,35 @@ enum {
                                                            ptrdiff_t stride)                       \
     {                                                                                              \
         enum { WIDTH = BYTES / sizeof(T), VECTORS = LINE / BYTES, LANES = LINE / sizeof(T) };      \
-        double sum[2][TILE] = {{0}};                                                               \
+        double sum[2 * TILE] = {0};                                                                \
         ptrdiff_t j = 0;                                                                           \
         while (j + LANES <= d) {                                                                   \
             const ptrdiff_t left = (d - j) / LANES, end = j + (left < LONG_RUN ? left : LONG_RUN) * LANES;\
-            fastsgd_vector_##TS##_##BYTES xj[2], wj, part[2][TILE][VECTORS] = {{{{0}}}};           \
+            fastsgd_vector_##TS##_##BYTES xj[2], wj, part[2 * TILE][VECTORS] = {{{0}}};            \
             do {                                                                                   \
                 for (int v = 0; v < VECTORS; v++) {                                                \
                     for (int i = 0; i < rows; i++)                                                 \
                         FASTSGD_LOAD(xj[i], x[i] + j + v * WIDTH);                                 \
                     for (int k = 0; k < units; k++)                                                \
                         for (int i = 0; i < rows; i++)                                             \
-                            FASTSGD_MULTIPLY_ADD(part[i][k][v], xj[i], wj, w + k * d + j + v * WIDTH);\
+                            FASTSGD_MULTIPLY_ADD(part[i * units + k][v], xj[i], wj, w + k * d + j + v * WIDTH);\
                 }                                                                                  \
             } while ((j += LANES) < end);                                                          \
             for (int i = 0; i < rows; i++)                                                         \
                 for (int k = 0; k < units; k++) {                                                  \
                     T lanes[LANES];                                                                \
-                    memcpy(lanes, part[i][k], sizeof lanes);                                       \
+                    memcpy(lanes, part[i * units + k], sizeof lanes);                                       \
                     for (int half = LANES / 2; half > 0; half /= 2)                                \
                         for (int l = 0; l < half; l++)                                             \
                             lanes[l] += lanes[l + half];                                           \
-                    sum[i][k] += (double)lanes[0];                                                 \
+                    sum[i * units + k] += (double)lanes[0];                                                 \
                 }                                                                                  \
         }                                                                                          \
         for (int i = 0; i < rows; i++)                                                             \
             for (int k = 0; k < units; k++) {                                                      \
                 for (ptrdiff_t l = j; l < d; l++)                                                  \
-                    sum[i][k] += (double)(x[i][l] * w[k * d + l]);                                 \
-                z[i * stride + k] = sum[i][k];                                                     \
+                    sum[i * units + k] += (double)(x[i][l] * w[k * d + l]);                                 \
+                z[i * stride + k] = sum[i * units + k];                                                     \
             }                                                                                      \
     }                                                                                              \
                                                                                                    \
@@ -58,6 +58,9 @@ enum {
                                                                          double *restrict z)       \
     {                                                                                              \
         ptrdiff_t k = 0, i;                                                                        \
+        if (rows == 1)                                                                             \
+            for (; k + 2 * TILE <= units; k += 2 * TILE)                                           \
+                fastsgd_tile_##TS##_##BYTES(1, 2 * TILE, x, d, w + k * d, z + k, units);           \
         for (; k + TILE <= units; k += TILE) {                                                     \
             for (i = 0; i + 2 <= rows; i += 2)                                                     \
                 fastsgd_tile_##TS##_##BYTES(2, TILE, x + i, d, w + k * d, z + i * units + k, units);\
