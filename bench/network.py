@@ -21,7 +21,7 @@ BATCHES = (32, 64, 128, 200)
 # Two epochs of large steps and then small ones: 0.2 is more than an epoch gains, so that the criterion lowers the step.
 FAST = {"learning_rate": "adaptive", "learning_rate_init": 0.01, "tol": 0.2, "n_iter_no_change": 1}
 GOOD = {**FAST, "tol": 0.02}
-TEXT = {"activation": "tanh", "alpha": 7e-5, "learning_rate": "invscaling", "learning_rate_init": 1.0, "power_t": 0.25}
+TEXT = {"activation": "tanh", "alpha": 7e-5, "learning_rate": "invscaling", "learning_rate_init": 1.0, "power_t": 0.35}
 
 
 def data(name, size):
@@ -111,7 +111,7 @@ def main():
                 SGDClassifier("softmax", random_state=s, **options).fit(X, y).score(X_test, y_test) for s in seeds
             ]
             options = {"max_iter": 20, "tol": None, **TEXT}
-            scores = [MLPClassifier((100,), random_state=s, **options).fit(X, y).score(X_test, y_test) for s in seeds]
+            scores = [MLPClassifier((300,), random_state=s, **options).fit(X, y).score(X_test, y_test) for s in seeds]
             print(f"newsgroups20: network {', '.join(f'{s:.4f}' for s in scores)}; softmax regression "
                   f"{', '.join(f'{s:.4f}' for s in linear)}", flush=True)  # fmt: skip
         if arguments.what != "quality":

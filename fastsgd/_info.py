@@ -38,8 +38,9 @@ def describe(path: str, verify: bool = False) -> Iterator[tuple[str, str]]:
     if hasattr(model, "classes_"):
         labels = [f"{label:g}" if isinstance(label, float) else str(label) for label in model.classes_.tolist()]
         yield "classes", f"{len(labels):,}: {', '.join(labels[:10])}{', ...' if len(labels) > 10 else ''}"
-    weights = np.asarray(model.coef_)
-    yield "weights", f"{weights.size:,} of {weights.dtype}, {np.count_nonzero(weights):,} of them not 0"
+    weights = [np.asarray(coef) for coef in (model.coefs_ if hasattr(model, "coefs_") else [model.coef_])]
+    size, nonzero = sum(w.size for w in weights), sum(np.count_nonzero(w) for w in weights)
+    yield "weights", f"{size:,} of {weights[0].dtype}, {nonzero:,} of them not 0"
     yield "trained", f"{model.n_iter_} passes, {model.t_ - 1:,.0f} steps"
     if model.loss_curve_:
         yield "objective", f"{model.loss_curve_[-1]:.6f} in the last pass"

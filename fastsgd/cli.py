@@ -151,7 +151,7 @@ def _load(args: argparse.Namespace) -> tuple[Any, Fitted]:
         raise ValueError(f"{args.model} holds no model of this version: {error}") from error
     zero_based, readers = header.get("zero_based", "auto"), args.n_jobs or -1
     warn = partial(_say, "warning")
-    return model, Fitted(args.file, model.n_features_in_, zero_based, model.coef_.dtype, readers, warn)
+    return model, Fitted(args.file, model.n_features_in_, zero_based, model._state.weights.dtype, readers, warn)
 
 
 def _convert(args: argparse.Namespace) -> None:

@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from test_network import moons
 
-import fastsgd
+import fastsgd.cli
 from fastsgd import MLPClassifier, MLPRegressor
 
 KINDS = [MLPClassifier, MLPRegressor]
@@ -75,6 +75,19 @@ def test_round_trip_in_mid_training(kind, layout, trip, tmp_path):
         same(other.partial_fit(rows, y), model.partial_fit(rows, y))
         other.partial_fit(LAYOUTS["CSR" if layout == "dense" else "dense"](X.astype(dtype)), y)
         assert not np.array_equal(other.coefs_[0], model.coefs_[0])  # and shares nothing
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_command_line_reads_its_file(kind, tmp_path, capsys):
+    path, rows = str(tmp_path / "model.npz"), str(tmp_path / "rows.svm")
+    model = make(kind).fit(X, target(kind))
+    model.save(path)
+    fastsgd.dump_svmlight(X, target(kind), rows)
+    fastsgd.cli.main(["info", path])
+    assert f"{sum(coef.size for coef in model.coefs_)} of float64" in capsys.readouterr().out
+    fastsgd.cli.main(["predict", rows, "--model", path])
+    told = np.array(capsys.readouterr().out.split(), float)
+    np.testing.assert_allclose(told, model.predict(X), rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
