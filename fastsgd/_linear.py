@@ -54,6 +54,18 @@ class LinearSGD(Parameters, Trained):
         return bool(self.penalty) and self.optimizer == "sgd"
 
     @property
+    def _remedy(self) -> str:
+        lower = "lower the step size: eta0, unless learning_rate leaves it to the optimiser"
+        if self.optimizer == "normalized":
+            return f"Scale the targets, or {lower}."
+        if self.optimizer == "sgd":
+            lower = "lower the step size: eta0, or a larger alpha for 'optimal'"
+            if "tune_eta0" in self._parameters() and not self.tune_eta0:
+                lower += "; tune_eta0=True finds one"
+        normalized = "optimizer='normalized', which does not depend on the units of the columns"
+        return f"{check.SCALING}, or {lower}; or take {normalized}."
+
+    @property
     def _l2(self) -> float:
         share = {"l2": 1.0, "elasticnet": 1 - (self.l1_ratio or 0.0)}
         return self.alpha * share.get(self.penalty or "", 0.0)

@@ -69,6 +69,10 @@ class Network(Trained):
         return int(sizes[0])
 
     @property
+    def _remedy(self) -> str:
+        return f"{check.SCALING} or lower the step size: learning_rate_init."
+
+    @property
     def _l2(self) -> float:
         return self.alpha
 

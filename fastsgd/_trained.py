@@ -107,6 +107,7 @@ class Trained(Common, Archived):
             penalised=self._penalised,
             touched=touched,
             threads=count_threads(self.n_jobs),
+            remedy=self._remedy,
             verbose=self.verbose,
             score=score if rate is None else lambda state: rate(state, fitted.get("classes_")),
             callbacks=tuple(self.callbacks or ()),
@@ -133,9 +134,7 @@ class Trained(Common, Archived):
         self._take(state, progress, bool(epochs), fitted)
         if progress.clipped:
             warn(
-                f"{progress.clipped} derivatives exceeded 1e12 and were cut off: training diverges. Scale the features "
-                "(to zero mean and unit variance, or rows to unit length) or lower the step size: eta0, "
-                "learning_rate_init of a network.",
+                f"{progress.clipped} derivatives exceeded 1e12 and were cut off: training diverges. {self._remedy}",
                 ConvergenceWarning,
             )
         elif epochs and self.tol is not None and not progress.converged:
@@ -201,6 +200,11 @@ class Trained(Common, Archived):
 
     def _present_state(self, dtype: Any, feature_major: bool) -> sgd.State:
         """A new state of what the attributes `_solution` are now."""
+        raise NotImplementedError
+
+    @property
+    def _remedy(self) -> str:
+        """What to do when training diverges."""
         raise NotImplementedError
 
     @property

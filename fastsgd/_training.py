@@ -88,7 +88,7 @@ class Plan:
     after every slice, when state and progress are those of one moment, with the rows of the epoch if they are known.
     A callback ends training by returning True. `touched`, if given, are the columns of CSR rows that have few of the
     features, and more such rows will follow: then what costs as much as all features is put off. `threads` are how many
-    may train side by side.
+    may train side by side. `remedy` is what to do should training diverge.
     """
 
     epochs: int
@@ -99,6 +99,7 @@ class Plan:
     penalised: bool = True
     touched: Array | None = None
     threads: int = 1
+    remedy: str = ""
     verbose: int = 0
     score: Callable[[sgd.State], float] | None = None
     callbacks: Sequence[Callable[[Epoch], object]] = ()
@@ -409,7 +410,7 @@ def train(loss: Loss, settings: sgd.Settings, state: sgd.State, source: Source, 
             totals = progress.totals
             objective = (totals.loss + (0.0 if plan.passive else totals.penalty)) / totals.weight
             if math.isnan(objective):
-                raise _divergence("the objective is not a number", progress.epoch)
+                raise _divergence("the objective is not a number", progress.epoch, plan)
             seconds, visited = time.perf_counter() - started, progress.position - before
             score = plan.score(settled(state)) if plan.score else None
             _close_epoch(settings, state, plan, progress, objective, score)
@@ -422,7 +423,7 @@ def train(loss: Loss, settings: sgd.Settings, state: sgd.State, source: Source, 
         state.sum_squares = np.inf  # not followed: to be measured before it is used
     # A weight untouched is as finite as before, and so is its average unless the scale was folded into it.
     if not is_finite(state, plan.touched if state.average_scale >= average_scale else None):
-        raise _divergence("a weight is not finite", progress.epoch - 1)
+        raise _divergence("a weight is not finite", progress.epoch - 1, plan)
 
 
 def _visit(
@@ -455,7 +456,7 @@ def _visit(
                 _learn(loss, settings, state, part, progress.totals)
             progress.position += part.order.size
             if progress.totals.bad_row >= 0:
-                raise _divergence(f"the score of row {progress.totals.bad_row} is not finite", progress.epoch)
+                raise _divergence(f"the score of row {progress.totals.bad_row} is not finite", progress.epoch, plan)
             if plan.watch:
                 plan.watch(state, settings, progress, source.rows_per_epoch)
         done += visits
@@ -578,9 +579,5 @@ def restore(state: sgd.State, earlier: sgd.State) -> None:
         setattr(state, name, getattr(earlier, name))
 
 
-def _divergence(what: str, epoch: int) -> Divergence:
-    return Divergence(
-        f"Floating-point under-/overflow occurred at epoch #{epoch + 1}: {what}. Scale the features (to zero mean and "
-        "unit variance, or rows to unit length) or lower the step size: eta0, learning_rate_init of a network, or a "
-        "larger alpha for 'optimal'."
-    )
+def _divergence(what: str, epoch: int, plan: Plan) -> Divergence:
+    return Divergence(f"Floating-point under-/overflow occurred at epoch #{epoch + 1}: {what}. {plan.remedy}")

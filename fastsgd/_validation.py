@@ -22,6 +22,7 @@ from .io import CSR
 
 INDICES = (np.dtype(np.int32), np.dtype(np.int64))
 NO_COLUMNS = np.empty(0, np.uint8)  # how the kernels tell dense rows
+SCALING = "Scale the features (to zero mean and unit variance, or rows to unit length)"
 LARGEST_ROW_NUMBER = np.iinfo(np.uint32).max
 
 

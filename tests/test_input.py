@@ -97,7 +97,7 @@ def test_after_divergence(layout):
     expected = model.coef_.copy()
     for how in ("fit", "partial_fit"):
         np.testing.assert_array_equal(model.coef_, expected)
-        with pytest.raises(ValueError, match=r"Scale the features .*eta0"):
+        with pytest.raises(ValueError, match=r"Scale the features .*eta0.*optimizer='normalized'"):
             getattr(model, how)(wild, T)
     assert not any(hasattr(model, name) for name in ("coef_", "intercept_"))
     with pytest.raises(SklearnNotFittedError):
