@@ -9,6 +9,7 @@ import numpy as np
 from . import _validation as check
 from ._archive import Archived
 from ._arrays import Array
+from ._duplicates import summed
 from ._holdout import Rating, rate_by, rate_loss, rate_scores, split
 from ._labels import Task
 from ._parameters import Common, seed
@@ -76,6 +77,8 @@ class Trained(Common, Archived):
 
         epochs=None is one pass of partial_fit, without a criterion to stop by.
         """
+        if state.optimizer:  # its kernels gather what belongs to a row's columns, and put it back
+            rows = summed(rows)
         brief = epochs is None and rows.nnz * state.pitch < state.first
         if brief and not self._is_unseen():
             state.weights = state.weights.copy()  # whoever holds coef_ must not see weights without their scale

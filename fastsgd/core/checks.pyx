@@ -11,8 +11,14 @@ cdef extern from "simd.h" nogil:
     int fastsgd_any_nonfinite_f64(const double* values, Py_ssize_t n)
     int fastsgd_any_outside_u32(const uint32_t* columns, Py_ssize_t n, uint32_t d)
     int fastsgd_any_outside_u64(const uint64_t* columns, Py_ssize_t n, uint64_t d)
+    Py_ssize_t fastsgd_descents_u32(const uint32_t* columns, Py_ssize_t n)
+    Py_ssize_t fastsgd_descents_u64(const uint64_t* columns, Py_ssize_t n)
 
 ctypedef fused integer:
+    int32_t
+    int64_t
+
+ctypedef fused bound_t:
     int32_t
     int64_t
 
@@ -68,3 +74,54 @@ def first_decrease(const integer[::1] indptr):
                 found = i
                 break
     return found
+
+
+def count_descents(const integer[::1] columns, const bound_t[::1] indptr):
+    """How often a column does not rise from one value to the next within a row, of rows of the valid `columns`."""
+    cdef Py_ssize_t row, start, first = indptr[0], last = indptr[indptr.shape[0] - 1], found, before = first
+    if first == last:
+        return 0
+    with nogil:
+        if integer is int32_t:
+            found = fastsgd_descents_u32(<const uint32_t*>&columns[first], last - first)
+        else:
+            found = fastsgd_descents_u64(<const uint64_t*>&columns[first], last - first)
+        for row in range(1, indptr.shape[0] - 1):
+            start = indptr[row]
+            if before < start < last:   # between two rows, once however many rows are empty
+                found -= columns[start] <= columns[start - 1]
+                before = start
+    return found
+
+
+def sum_duplicates(const floating[::1] data, const integer[::1] columns, const bound_t[::1] indptr, table,
+                   floating[::1] new_data=None, integer[::1] new_columns=None, int64_t[::1] new_indptr=None):
+    """How many values rows have once those of the same column are added up; and, given the room, these rows.
+
+    `table` is a pair of int64 arrays of the same length, a power of two and at least twice the longest row: a hash
+    table, open addressing, from columns to where they are in the new rows. What is of an earlier row is empty.
+    """
+    cdef int64_t[::1] keys = table[0], places = table[1]
+    cdef Py_ssize_t row, i, size = 0, begin, mask = keys.shape[0] - 1
+    cdef bint writes = new_data is not None
+    cdef uint64_t slot
+    places[:] = -1
+    with nogil:
+        for row in range(indptr.shape[0] - 1):
+            begin = size
+            if writes:
+                new_indptr[row] = size
+            for i in range(indptr[row], indptr[row + 1]):
+                slot = (<uint64_t>columns[i] * <uint64_t>0x9E3779B97F4A7C15) >> 32 & mask
+                while places[slot] >= begin and keys[slot] != columns[i]:
+                    slot = (slot + 1) & mask
+                if places[slot] < begin:
+                    keys[slot], places[slot] = columns[i], size
+                    if writes:
+                        new_columns[size], new_data[size] = columns[i], 0
+                    size += 1
+                if writes:
+                    new_data[places[slot]] += data[i]
+    if writes:
+        new_indptr[indptr.shape[0] - 1] = size
+    return size

@@ -340,6 +340,20 @@ FASTSGD_DEFINE_CSR(double, f64, int64_t, i64)
         for (ptrdiff_t i = 0; i < n; i++)                                                          \
             found |= columns[i] >= d;                                                              \
         return found != 0;                                                                         \
+    }                                                                                              \
+                                                                                                   \
+    /* How often does a column not rise from one value to the next? In parts, so that a vector counts. */\
+    FASTSGD_KERNEL ptrdiff_t fastsgd_descents_##UNSIGNED(const BITS *columns, ptrdiff_t n)         \
+    {                                                                                              \
+        ptrdiff_t total = 0;                                                                       \
+        for (ptrdiff_t from = 0; from < n - 1; from += 1 << 16) {                                  \
+            const ptrdiff_t to = n - 1 - from < 1 << 16 ? n - 1 : from + (1 << 16);                \
+            BITS count = 0;                                                                        \
+            for (ptrdiff_t i = from; i < to; i++)                                                  \
+                count += columns[i + 1] <= columns[i];                                             \
+            total += (ptrdiff_t)count;                                                             \
+        }                                                                                          \
+        return total;                                                                              \
     }
 
 FASTSGD_DEFINE_CHECKS(float, f32, 0x7f800000u, uint32_t, u32)
