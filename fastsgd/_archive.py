@@ -14,7 +14,7 @@ from .core import sgd
 from .io import PathLike, load_archive, save_archive
 
 # What a model file keeps beside state and classes.
-KEPT = ("n_iter_", "n_features_in_", "loss_curve_", "validation_scores_", "multilabel_")
+KEPT = ("n_iter_", "n_features_in_", "loss_curve_", "validation_scores_", "multilabel_", "eta0_")
 
 
 class Archived(Estimator):

@@ -10,12 +10,14 @@ import numpy as np
 from . import _validation as check
 from ._arrays import Array
 from ._parameters import Parameters
-from ._sklearn import NotFittedError, known_as
+from ._sklearn import NotFittedError, known_as, warn
 from ._threads import count_threads
 from ._trained import Solution, Trained
-from ._training import coefficients, decision, new_state, solution
+from ._training import Source, coefficients, decision, new_state, solution
+from ._tuning import FEWEST, ROWS, find_eta0
 from ._validation import Rows
 from .core import sgd
+from .core.losses import Loss
 
 
 class LinearSGD(Parameters, Trained):
@@ -30,6 +32,7 @@ class LinearSGD(Parameters, Trained):
     if TYPE_CHECKING:
         coef_: Array
         intercept_: Array
+        eta0_: float
     else:
         coef_, intercept_ = Solution(), Solution()
 
@@ -48,6 +51,20 @@ class LinearSGD(Parameters, Trained):
             state.gradient = None
         elif state.gradient is None:
             state.gradient = np.zeros(state.width * state.features, state.weights.dtype)
+
+    def _tune(
+        self, source: Source, loss: Loss, state: sgd.State, settings: sgd.Settings, *, fresh: bool, partial: bool
+    ) -> dict[str, Any]:  # fmt: skip
+        if not self.tune_eta0:
+            return {"eta0_": None}
+        eta0 = None if fresh else vars(self).get("eta0_")
+        if eta0 is None:
+            sample = source.sample(ROWS)
+            if partial and sample.order.size < FEWEST:
+                warn(f"tune_eta0 has {sample.order.size} rows to go by: let the first chunk be larger", UserWarning)
+            eta0 = find_eta0(loss, settings, state, sample)
+        settings.begin_with(eta0)
+        return {"eta0_": eta0}
 
     @property
     def _penalised(self) -> bool:

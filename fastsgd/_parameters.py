@@ -16,6 +16,7 @@ from .core import sgd
 from .core.losses import Loss
 
 SCHEDULES = tuple(sgd.SCHEDULES)
+SCALE_FREE = ("perceptron", "multiclass_perceptron")
 DELTA = 4.0  # what adagrad's sums of squares start from, with its own steps
 
 
@@ -116,6 +117,8 @@ class Parameters(Common):
             check.check_number(self, "average", 1, integer=True)
         if self.intercept_decay != "auto":
             check.check_number(self, "intercept_decay", 0)
+        if self.tune_eta0 and self.loss in SCALE_FREE:
+            raise ValueError(f"tune_eta0 has nothing to find with loss {self.loss!r}: eta0 only scales its model")
         if self.optimizer != "sgd":
             self._check_optimizer()
         elif self.learning_rate == "optimal" and self.alpha == 0:

@@ -104,6 +104,8 @@ class Streamed:
         A guess at first.
     first : int
         The feature that column 0 of the state is.
+    head : Chunk or None
+        The first rows, for `sample`.
     """
 
     chunks: Callable[[], Iterator[Chunk]]
@@ -118,6 +120,7 @@ class Streamed:
     first: int = 1
     notes: dict[str, Any] = field(default_factory=dict)
     known: Callable[[int], object] = lambda rows: None
+    head: Chunk | None = None
     _used: Base | None = None
     _parsed: bool = False
     _stored: Stored | None = None
@@ -132,21 +135,36 @@ class Streamed:
                 self._end_text()
             yield from self._open().epoch(number)
 
+    def sample(self, size: int) -> Piece:
+        assert self.head is not None
+        self._used = self.base()
+        self._used.see(self.head)
+        indices = self._used.indices(self.head)
+        random = np.random.default_rng((self.seed, 2**32))
+        order = random.permutation(self.head.labels.size)[:size].astype(np.uint32)
+        piece = self._piece(self.head.values, indices, self.head.lengths, self.head.labels, 0, order)
+        return piece if self.shuffle else piece._replace(order=np.sort(piece.order))
+
     def _train_on_text(self) -> Iterator[Piece]:
         random = np.random.default_rng((self.seed, 0))
         for data, indices, lengths, labels, first_row in self._parse():
-            targets, weights = self.coder(labels, first_row)
             order = np.arange(labels.size, dtype=np.uint32)
             seed = int(random.integers(2**63))
             if self.shuffle:
                 sgd.shuffle(order, seed)
-            if weights is not None:
-                order = order[weights[order] != 0]
-            indptr = np.concatenate([[0], np.cumsum(lengths)])
-            self._make_room()
-            shape = (labels.size, self.state.features)
-            yield Piece(Rows(data, indices, indptr, shape), targets, weights, order)
+            yield self._piece(data, indices, lengths, labels, first_row, order)
         self._end_text()
+
+    def _piece(
+        self, data: Array, indices: Array, lengths: Array, labels: Array, first_row: int, order: Array
+    ) -> Piece:  # fmt: skip
+        """Rows of a chunk in this order, those of weight 0 left out; the state has room for them."""
+        targets, weights = self.coder(labels, first_row)
+        if weights is not None:
+            order = order[weights[order] != 0]
+        self._make_room()
+        indptr = np.concatenate([[0], np.cumsum(lengths)])
+        return Piece(Rows(data, indices, indptr, (labels.size, self.state.features)), targets, weights, order)
 
     def _end_text(self) -> None:
         self._make_room()

@@ -118,6 +118,7 @@ class Trained(Common, Archived):
         )
         goes_on = state is vars(self).get("_state")
         started = state.t
+        fitted = {**fitted, **self._tune(source, loss, state, settings, fresh=not goes_on, partial=not epochs)}
         if session.resume is not None:
             earlier, progress, settings.eta0, settings.average_from = session.resume
             restore(state, earlier)
@@ -162,8 +163,9 @@ class Trained(Common, Archived):
             self.validation_scores_ = progress.scores
         elif fresh:
             mine.pop("validation_scores_", None)
-        if mine.get("feature_names_in_", ()) is None:  # they exist only where X has names
-            del self.feature_names_in_
+        for name in ("feature_names_in_", "eta0_"):  # they exist only where X has names, or eta0 was tuned
+            if mine.get(name, ()) is None:
+                del mine[name]
 
     def _publish(self) -> None:
         """Set what the state stands for, but for what the caller has set already."""
@@ -187,6 +189,15 @@ class Trained(Common, Archived):
 
     def _equip(self, state: sgd.State) -> None:
         """Give the state the arrays that this kind of training needs, and take away others."""
+
+    def _tune(
+        self, source: Source, loss: Loss, state: sgd.State, settings: sgd.Settings, *, fresh: bool, partial: bool
+    ) -> dict[str, Any]:  # fmt: skip
+        """Change the settings by what is found on the rows, and say what `fitted` is to have.
+
+        The state is a fresh one or is trained on; `partial` is a call of partial_fit.
+        """
+        return {}
 
     @property
     def _threshold(self) -> float:

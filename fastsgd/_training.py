@@ -160,6 +160,10 @@ class Source(Protocol):
 
     def epoch(self, number: int) -> Iterable[Piece]: ...
 
+    def sample(self, size: int) -> Piece:
+        """About so many of the rows, to try settings on; asked for before any epoch, and without effect on them."""
+        ...
+
     def close(self, state: sgd.State) -> None:
         """Make the state fit to end training with, in the midst of an epoch."""
 
@@ -193,6 +197,11 @@ class Stored:
     def epoch(self, number: int) -> Iterator[Piece]:
         for order in self._orders(number):
             yield Piece(self.rows, self.targets, self.weights, order)
+
+    def sample(self, size: int) -> Piece:
+        random = np.random.default_rng((self.seed, 2**32))  # a number that no epoch has
+        chosen = random.choice(self.order.size, min(size, self.order.size), replace=False)
+        return Piece(self.rows, self.targets, self.weights, self.order[chosen if self.shuffle else np.sort(chosen)])
 
     def close(self, state: sgd.State) -> None:
         pass

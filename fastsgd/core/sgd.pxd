@@ -9,7 +9,8 @@ from .schedules cimport StepRule
 
 cdef class Settings:
     cdef StepRule rule
-    cdef double strength, l1_ratio, intercept_decay, delta
+    cdef readonly double strength, l1_ratio
+    cdef double intercept_decay, delta
     cdef bint fit_intercept, own
     cdef int optimizer
     cdef readonly Py_ssize_t batch_size

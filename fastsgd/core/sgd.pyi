@@ -14,6 +14,8 @@ class Settings:
     eta0: float
     average_from: float
     batch_size: int
+    strength: float
+    l1_ratio: float
     def __init__(
         self,
         *,
@@ -31,6 +33,7 @@ class Settings:
         own: bool = False,
         delta: float = 1e-30,
     ) -> None: ...
+    def begin_with(self, eta0: float) -> None: ...
 
 class State:
     weights: _Array

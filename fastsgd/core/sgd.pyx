@@ -59,6 +59,11 @@ cdef class Settings:
     def eta0(self, double value):
         self.rule.eta0 = value
 
+    def begin_with(self, double eta0):
+        """Make it the first step of every schedule: of 'optimal', t0 is 1 / (alpha eta0) then (Bottou 2012)."""
+        self.rule.eta0 = eta0
+        self.rule.t0 = 1 / (self.rule.alpha * eta0) if self.rule.alpha * eta0 > 0 else float("inf")
+
 
 STATE_FIELDS = (
     "weights", "bias", "feature_major", "hidden", "activation", "t", "scale", "average", "average_bias",
