@@ -36,7 +36,8 @@ Say = Callable[[str, object], None]
 # Options that are parameters of the estimators under the same name; left out, the estimator's default holds.
 PARAMETERS = (
     "loss", "alpha", "l1_ratio", "max_iter", "learning_rate", "eta0", "power_t", "epsilon", "batch_size",
-    "intercept_decay", "fit_intercept", "random_state", "n_iter_no_change", "early_stopping", "n_jobs",
+    "intercept_decay", "fit_intercept", "random_state", "n_iter_no_change", "early_stopping", "n_jobs", "optimizer",
+    "tune_eta0",
 )  # fmt: skip
 
 # What a run that goes on from a checkpoint must have in common with the one that wrote it.
@@ -120,7 +121,7 @@ class Run:
                 chunks=lambda: passes.pop() if passes else parse(),
                 coder=coder, state=state, base=lambda: Base(args.features, args.zero_based), shuffle=args.shuffle,
                 seed=args.random_state, cache=cache, durable=bool(args.cache), rows_per_epoch=guess,
-                first=0 if args.zero_based is True else 1,
+                first=0 if args.zero_based is True else 1, head=first,
             )  # fmt: skip
             if args.average and args.max_iter == 1:
                 # Of a text of unknown length, about the first ten megabytes are left out of the mean.

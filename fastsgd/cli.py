@@ -20,6 +20,7 @@ from ._rows import Fitted, Report
 from ._train import Run, number, tell
 from .disk import convert_svmlight, open_csr
 from .io import load_archive, replacing
+from .core.sgd import OPTIMIZERS
 from .losses import LOSSES, get_loss
 
 DESCRIPTION = "Train linear models by stochastic gradient descent, and use them."
@@ -103,6 +104,12 @@ def _train(args: argparse.Namespace) -> None:
         error("--class-weight balanced needs all labels before training; with --stream give weights: -1:0.7,1:2.5")
     if args.stream and args.early_stopping:
         error("--early-stopping holds out rows of FILE, which --stream does not know yet; give --valid FILE")
+    if args.average is None:
+        args.average = args.optimizer == "sgd"
+    if args.optimizer != "sgd":
+        for option, given in (("average", args.average), ("tune-eta0", args.tune_eta0)):
+            if given:
+                error(f"--{option} is for --optimizer sgd; the steps of {args.optimizer} need neither mean nor tuning")
     if args.resume and not args.checkpoint:
         error("--resume goes on from the file that --checkpoint names")
     if args.checkpoint and args.file == "-":
@@ -330,24 +337,33 @@ def _add_descent(add: Callable[..., object]) -> None:
         help="passes over FILE (default: %(default)s)",
     )
     add(
+        "--optimizer",
+        choices=list(OPTIMIZERS),
+        default="sgd",
+        help="how a gradient becomes a step (default: %(default)s, one step size for all weights; the others have one "
+        "for each and need no tuning: normalized does not mind the columns' units, ftrl goes with --penalty l1)",
+    )
+    add(
         "--learning-rate",
         choices=["optimal", "constant", "invscaling", "adaptive", "pa1", "pa2"],
-        help="schedule of the step size (default: optimal, invscaling with --regression)",
+        help="schedule of the step size (default: optimal, invscaling with --regression); with another --optimizer than "
+        "sgd, these two are its own steps, and constant and adaptive are --eta0",
     )
     add("--eta0", type=float, help="step size to begin with, for all but optimal (default: 0.01)")
+    add("--tune-eta0", action="store_true", help="find --eta0, that of optimal too, on a sample of FILE before training")
     add("--power-t", type=float, metavar="POWER", help="exponent of invscaling (default: 0.5, 0.25 with --regression)")
     add(
         "--average",
         action=argparse.BooleanOptionalAction,
-        default=True,
-        help="take the mean of the weights over the second half of training (default: yes)",
+        help="take the mean of the weights over the second half of training (default: yes, with --optimizer sgd)",
     )
     add("--batch-size", type=_count, default=1, metavar="M", help="rows per step (default: %(default)s)")
     add(
         "--intercept-decay",
         type=float,
         metavar="FACTOR",
-        help="step size of the constant term, relative to the weights' (default: 0.01)",
+        help="step size of the constant term, relative to the weights' (default: 0.01; 1 with another --optimizer than "
+        "sgd)",
     )
     add("--no-shuffle", dest="shuffle", action="store_false", help="visit the rows in the order of the file")
     add(

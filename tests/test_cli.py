@@ -122,6 +122,26 @@ def test_options_reach_the_estimator(run, rows, tmp_path):
     assert model.coef_.dtype == np.float64
 
 
+@pytest.mark.parametrize("optimizer", ["adagrad", "normalized", "ftrl", "adam"])
+def test_optimizers_without_tuning(run, optimizer, tmp_path):
+    options = ["--optimizer", optimizer, "--epochs", 3, "--quiet", "--test", TEST, "--model", tmp_path / "m"]
+    lines = run("train", TRAIN, *options)
+    assert measured(lines, "test log loss") <= 0.33
+    model = fastsgd.load(tmp_path / "m")
+    assert (model.optimizer, model.average) == (optimizer, False)
+    X, y = fastsgd.load_svmlight(TRAIN)
+    fitted = fastsgd.SGDClassifier("log_loss", optimizer=optimizer, max_iter=3, tol=None, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(model.coef_, fitted.coef_)
+
+
+def test_tuned_eta0(run, tmp_path):
+    for learning_rate in ("optimal", "constant"):
+        options = ["--learning-rate", learning_rate, "--model", tmp_path / "m", "--quiet", "--test", TEST]
+        lines = run("train", TRAIN, "--tune-eta0", *options)
+        assert measured(lines, "test accuracy") >= 0.848
+        assert fastsgd.load(tmp_path / "m").eta0_ != fastsgd.load(tmp_path / "m").eta0 == 0.01
+
+
 def test_defaults(run, rows, tmp_path):
     path = tmp_path / "model.npz"
     run("train", rows, "--model", path, "--quiet")

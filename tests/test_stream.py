@@ -72,6 +72,10 @@ STREAMS = {
     "regression": (["1.5", "2", "-7"], {"late_zero": True}, ["--regression"]),
     "no average": (["-1", "+1"], {"late_zero": True}, ["--no-average", "--penalty", "l1"]),
     "features and double": (["-1", "+1"], {}, ["--features", 500, "--dtype", "float64"]),
+    "adagrad": (["-1", "+1"], {"late_zero": True}, ["--optimizer", "adagrad"]),
+    "normalized": (["1.5", "2", "-7"], {"late_zero": True}, ["--regression", "--optimizer", "normalized"]),
+    "ftrl": (["1", "2", "7"], {"late_zero": True}, ["--optimizer", "ftrl", "--penalty", "l1", "--loss", "softmax"]),
+    "adam": (["1", "2", "7"], {"late_zero": True}, ["--optimizer", "adam"]),
 }
 
 
@@ -93,6 +97,17 @@ def test_a_shuffled_stream_is_as_good(run):
     for options in (["--stream"], []):
         _, (out, _) = run(TRAIN, "--test", TEST, "--epochs", 5, "--quiet", *options)
         assert float(out.split()[2]) > 0.848
+
+
+def test_a_stream_tunes_the_step_on_its_beginning(run, write):
+    text = rows(400, ["-1", "1"], late_zero=True)
+    path = write("rows.svm", text)
+    for learning_rate in ("constant", "optimal"):
+        options = ["--stream", "--quiet", "--epochs", 2, "--learning-rate", learning_rate, "--tune-eta0"]
+        model, _ = run(path, *options)
+        assert model.eta0_ == run(path, *options)[0].eta0_ != model.eta0
+        if learning_rate == "constant":
+            same(model, run(path, *options[:-1], "--eta0", model.eta0_)[0])
 
 
 def test_standard_input_and_many_passes(run, write, monkeypatch):
@@ -216,6 +231,9 @@ def test_info(run, write, tmp_path, capsys):
         (["--cache", "x"], "--cache is for --stream"),
         (["--stream", "--class-weight", "balanced"], "give weights: -1:0.7,1:2.5"),
         (["--stream", "--early-stopping"], "give --valid FILE"),
+        (["--optimizer", "ftrl", "--average"], "--average is for --optimizer sgd"),
+        (["--optimizer", "adam", "--tune-eta0"], "--tune-eta0 is for --optimizer sgd"),
+        (["--optimizer", "newton"], "invalid choice"),
         (["--resume"], "--resume goes on from the file that --checkpoint names"),
         (["--stream", "--classes", "1"], "names fewer than two labels"),
         (["--class-weight", "heavy"], "is neither 'balanced' nor weights of labels"),
@@ -258,6 +276,10 @@ RUNS = {
     "l1": ["--penalty", "elasticnet", "--alpha", 0.01],
     "softmax": ["--loss", "softmax", "--batch-size", 7],
     "valid": ["--valid", "VALID"],
+    "tuned": ["--tune-eta0"],
+    "adagrad": ["--optimizer", "adagrad"],
+    "ftrl": ["--optimizer", "ftrl", "--penalty", "elasticnet", "--valid", "VALID"],
+    "normalized": ["--optimizer", "normalized", "--loss", "softmax"],
 }
 
 
@@ -291,6 +313,7 @@ def test_resume_needs_the_same_run(run, write, tmp_path, capsys):
     for more, message in (
         (["--alpha", 0.5], "of another run: alpha was None and is 0.5"),
         (["--stream"], "of another run: stream was False and is True"),
+        (["--optimizer", "ftrl"], "of another run: optimizer was 'sgd' and is 'ftrl'"),
     ):
         assert main(["train", *map(str, [*options, *more])]) == 1
         assert message in capsys.readouterr().err
