@@ -18,9 +18,9 @@ from ._archive import from_archive
 from ._info import describe
 from ._rows import Fitted, Report
 from ._train import Run, number, tell
+from .core.sgd import OPTIMIZERS
 from .disk import convert_svmlight, open_csr
 from .io import load_archive, replacing
-from .core.sgd import OPTIMIZERS
 from .losses import LOSSES, get_loss
 
 DESCRIPTION = "Train linear models by stochastic gradient descent, and use them."
@@ -346,11 +346,11 @@ def _add_descent(add: Callable[..., object]) -> None:
     add(
         "--learning-rate",
         choices=["optimal", "constant", "invscaling", "adaptive", "pa1", "pa2"],
-        help="schedule of the step size (default: optimal, invscaling with --regression); with another --optimizer than "
-        "sgd, these two are its own steps, and constant and adaptive are --eta0",
+        help="schedule of the step size (default: optimal, invscaling with --regression); with another --optimizer "
+        "than sgd, these two are its own steps, and constant and adaptive are --eta0",
     )
     add("--eta0", type=float, help="step size to begin with, for all but optimal (default: 0.01)")
-    add("--tune-eta0", action="store_true", help="find --eta0, that of optimal too, on a sample of FILE before training")
+    add("--tune-eta0", action="store_true", help="find --eta0, of optimal too, on a sample of FILE before training")
     add("--power-t", type=float, metavar="POWER", help="exponent of invscaling (default: 0.5, 0.25 with --regression)")
     add(
         "--average",
