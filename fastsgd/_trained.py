@@ -13,6 +13,7 @@ from ._duplicates import summed
 from ._holdout import Rating, rate_by, rate_loss, rate_scores, split
 from ._labels import Task
 from ._parameters import Common, seed
+from ._scales import scale_columns
 from ._sklearn import ConvergenceWarning, warn
 from ._threads import count_threads
 from ._training import (
@@ -87,6 +88,7 @@ class Trained(Common, Archived):
             rows, task.targets, weights, order, self.shuffle if self.shuffle == BLOCKS else bool(self.shuffle),
             seed(self.random_state),
         )  # fmt: skip
+        scale_columns(state, rows, source.order)
         self._run(
             source, task.loss, state, self._settings(rows.sparse, task.loss, rows.shape[0]), fitted, epochs=epochs,
             score=None if validation is None else validation[1], touched=rows.indices[: rows.nnz] if brief else None,

@@ -28,7 +28,8 @@ class SGDClassifier(Classifier, LinearSGD):
     penalty : {'l2', 'l1', 'elasticnet', None}, default='l2'
         alpha ||W||^2 / 2, alpha ||W||_1 or a mixture; the intercept is not penalised.
     alpha : float, default=0.0001
-        Strength of the penalty; also sets the step size of 'optimal'.
+        Strength of the penalty; also sets the step size of 'optimal'. Under the other optimisers than 'sgd' it is
+        counted once beside the sum of all rows' losses; see the notes.
     l1_ratio : float, default=0.15
         Share of l1 in 'elasticnet', in [0, 1].
     fit_intercept : bool, default=True
@@ -54,8 +55,10 @@ class SGDClassifier(Classifier, LinearSGD):
         Step t = 1, 2, ...: 'constant' eta0; 'optimal' 1 / (alpha (t0 + t - 1)) with Bottou's t0 = alpha^(-3/4);
         'invscaling' eta0 / t^power_t; 'adaptive' eta0, divided by 5 whenever the criterion would stop training;
         'pa1' min(eta0, L / ||x||^2) and 'pa2' L / (||x||^2 + 1 / (2 eta0)), the passive-aggressive steps [1]_.
+        Under the other optimisers 'optimal' and 'invscaling', the estimators' defaults, stand for the optimiser's own
+        steps, which need no setting, 'constant' and 'adaptive' for its source's with eta0; 'pa1' and 'pa2' are refused.
     eta0 : float, default=0.01
-        Step size, or the aggressiveness C of 'pa1' and 'pa2'.
+        Step size, or the aggressiveness C of 'pa1' and 'pa2'. With 'optimal' without effect, unless `tune_eta0`.
     power_t : float, default=0.5
         Exponent of 'invscaling'.
     early_stopping : bool, default=False
@@ -69,13 +72,14 @@ class SGDClassifier(Classifier, LinearSGD):
     warm_start : bool, default=False
         Whether `fit` starts from the last solution.
     average : bool or int, default=False
-        True: `coef_` is the mean of the iterates of all steps [2]_; an int: of the steps from that one on.
+        True: `coef_` is the mean of the iterates of all steps [2]_; an int: of the steps from that one on. Only with
+        `optimizer='sgd'`: the steps of the others fall by themselves.
     batch_size : int, default=1
         Rows scored at the same weights before one step with their mean gradient; n or more is full-batch descent. A
         batch takes `batch_size` x n_outputs x 8 bytes.
     intercept_decay : float or 'auto', default='auto'
         Factor of the intercept's step. 'auto' is scikit-learn's choice, 0.01 on sparse and 1 on dense input; a number
-        makes the two train the same model.
+        makes the two train the same model. Under the other optimisers than 'sgd', 'auto' is 1.
     scoring : str, callable or None, default=None
         What `early_stopping` goes by, higher being better: None, what `score` returns; 'loss', the mean loss, negated;
         another str, that scorer of scikit-learn, which has to be installed; a callable (estimator, X, y) -> float,
@@ -83,6 +87,18 @@ class SGDClassifier(Classifier, LinearSGD):
     callbacks : list of callables or None, default=None
         Each is called after every pass with an `fastsgd.Epoch`, which tells epoch, loss, seconds and validation score,
         and the coefficients if asked. One that returns True ends training, as if the criterion had been met.
+    optimizer : {'sgd', 'adagrad', 'normalized', 'ftrl', 'adam'}, default='sgd'
+        How the derivatives of a row become a step: 'sgd', one step size for all weights; or one for each weight, of
+        what it has seen so far, with nothing to tune. 'adagrad' by the sum of its squared gradients [6]_.
+        'normalized' likewise, and by the scale of its column, so that no unit of a column matters; a row's weight
+        counts as so many rows [7]_ [8]_. 'ftrl' is adagrad with l1 that gives zeros, FTRL-proximal [9]_. 'adam' by
+        running means, those of columns that a row lacks staying as they are [10]_.
+    tune_eta0 : bool, default=False
+        Whether to look for eta0 before training, with `optimizer='sgd'`: the best of the steps eta0 2^k, k whole, in
+        one pass over about 1000 rows each, by the objective on these rows (Bottou [3]_, section 5.2). With 'optimal',
+        t0 is 1 / (alpha eta0) then. The parameter eta0 stays as it is, where the search begins; `eta0_` is what it
+        found. `partial_fit` looks in the first chunk it is given, which should have 100 rows or more, and then keeps
+        it. Refused with the perceptron's losses, whose models the step only scales.
 
     Attributes
     ----------
@@ -99,9 +115,11 @@ class SGDClassifier(Classifier, LinearSGD):
     t_ : float
         Steps made, plus 1.
     loss_curve_ : list of float
-        Mean objective of each pass; without the penalty for 'pa1' and 'pa2'.
+        Mean objective of each pass; without the penalty for 'pa1' and 'pa2' and under other optimisers than 'sgd'.
     validation_scores_ : list of float
         Score on the rows held out after each pass; only with `early_stopping`.
+    eta0_ : float
+        What `tune_eta0` found.
     n_features_in_ : int
         Columns of X.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -131,10 +149,24 @@ class SGDClassifier(Classifier, LinearSGD):
     non-zeros for each), fewer threads train, down to one; that depends on the sizes of the data alone. The copies take
     n_jobs + 1 times the memory of the weights. No thread outlives the call.
 
+    Under the other optimisers than 'sgd' the penalty is counted once beside the sum of the rows' losses, not beside
+    each row's, as by FTRL-proximal, by scikit-learn's MLPClassifier and by LogisticRegression, whose C is 1 / alpha:
+    alpha n here is alpha with 'sgd', and the default is next to none. In FTRL-proximal an l2 penalty is nothing but
+    alpha in the denominator of each step; the others take that over. l1 needs 'ftrl'.
+
+    'normalized' takes a row of weight s as s rows in succession with steps that shrink to nothing, so that the score
+    never overshoots the label: exactly, at rates held fixed, with 'log_loss', 'hinge', 'squared_hinge',
+    'squared_error' and the losses with a threshold but 'huber'; otherwise by the derivative. Under all others s
+    multiplies the derivative.
+
+    With `set_params(optimizer=...)` between calls of `partial_fit`, or coefficients set by hand, the weights stay and
+    the optimiser begins anew with what it keeps beside them.
+
     'pa1' and 'pa2' work with every loss; the derivation in [1]_ is for 'hinge' and 'epsilon_insensitive'.
 
     Entries of a CSR row that name the same column add up, as everywhere; only ||x||^2, which 'pa1', 'pa2' and the
-    penalty's part of `loss_curve_` use, takes them for different columns. `X.sum_duplicates()` settles that.
+    penalty's part of `loss_curve_` use, takes them for different columns. `X.sum_duplicates()` settles that. The other
+    optimisers than 'sgd' train on a copy of such rows with the entries added up.
 
     References
     ----------
@@ -145,6 +177,12 @@ class SGDClassifier(Classifier, LinearSGD):
        Cumulative Penalty, ACL (2009).
     .. [5] Chen, Huo: Scalable Training of Deep Learning Machines by Incremental Block Training with Intra-block
        Parallel Optimization and Blockwise Model-Update Filtering, ICASSP (2016).
+    .. [6] Duchi, Hazan, Singer: Adaptive Subgradient Methods for Online Learning and Stochastic Optimization, JMLR 12
+       (2011).
+    .. [7] Ross, Mineiro, Langford: Normalized Online Learning, UAI (2013), algorithm 3.
+    .. [8] Karampatziakis, Langford: Online Importance Weight Aware Updates, UAI (2011).
+    .. [9] McMahan et al.: Ad Click Prediction: a View from the Trenches, KDD (2013), algorithm 1.
+    .. [10] Kingma, Ba: Adam: A Method for Stochastic Optimization, ICLR (2015).
 
     Examples
     --------

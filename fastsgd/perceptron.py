@@ -20,7 +20,7 @@ class Perceptron(SGDClassifier):
         Step size; without a penalty and from zero weights it only scales the model.
     random_state : int, RandomState, Generator or None, default=0
     alpha, l1_ratio, fit_intercept, max_iter, tol, shuffle, verbose, n_jobs, early_stopping, validation_fraction, \
-n_iter_no_change, class_weight, warm_start, batch_size, intercept_decay, scoring, callbacks
+n_iter_no_change, class_weight, warm_start, batch_size, intercept_decay, scoring, callbacks, optimizer
         As for `SGDClassifier`, with its attributes and methods.
 
     See Also

@@ -25,20 +25,21 @@ class SGDRegressor(Regressor, LinearSGD):
         Exponent of 'invscaling'.
     penalty, alpha, l1_ratio, fit_intercept, max_iter, tol, shuffle, verbose, epsilon, random_state, eta0, \
 early_stopping, validation_fraction, n_iter_no_change, warm_start, average, batch_size, intercept_decay, scoring, \
-callbacks, n_jobs
+callbacks, n_jobs, optimizer, tune_eta0
         As for `SGDClassifier`; early stopping goes by R^2.
 
     Attributes
     ----------
     coef_ : ndarray of shape (n_features,) or (n_outputs, n_features)
     intercept_ : ndarray of shape (1,) or (n_outputs,)
-    n_iter_, t_, loss_curve_, validation_scores_, n_features_in_, feature_names_in_
+    n_iter_, t_, loss_curve_, validation_scores_, eta0_, n_features_in_, feature_names_in_
         As for `SGDClassifier`.
 
     Notes
     -----
     Scale the features to zero mean and unit variance first: with raw columns the steps overshoot and training
-    diverges, which is reported. Differences from scikit-learn as for `SGDClassifier`.
+    diverges, which is reported. Or take `optimizer='normalized'`, which does not mind units. Differences from
+    scikit-learn as for `SGDClassifier`.
 
     Examples
     --------

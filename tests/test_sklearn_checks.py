@@ -19,6 +19,10 @@ def all_checks():
             SGDClassifier(loss="log_loss", alpha=1),
             SGDRegressor(),
             Perceptron(),
+            SGDClassifier(optimizer="normalized"),
+            SGDClassifier(optimizer="ftrl"),
+            SGDRegressor(optimizer="normalized"),
+            SGDRegressor(optimizer="ftrl"),
             MLPClassifier(),
             MLPRegressor(learning_rate_init=1e-4),  # targets of 300 unscaled, five of them
         ):
