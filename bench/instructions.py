@@ -30,6 +30,7 @@ BASELINE = Path(__file__).with_name("instructions.json")
 TOLERANCE = 0.02
 # The functions of one type each, whose calls do not nest; the dispatchers above them would switch counting off again.
 COUNTED = "__pyx_fuse_*__pyx_pw_7fastsgd_4core_3sgd_*"
+OPTIMIZERS = ("adagrad", "normalized", "ftrl", "adam")
 ONE_PASS = {"max_iter": 1, "tol": None, "shuffle": False}
 
 rng = np.random.default_rng(0)
@@ -67,6 +68,13 @@ WORKLOADS = {
     "csr int64": lambda: training(sparse(index="i8")),
     "csr 20 classes": lambda: training(sparse(), 20),
     "csr softmax 20": lambda: training(sparse(), 20, loss="softmax"),
+    **{f"csr {name}": lambda name=name: training(sparse(), optimizer=name) for name in OPTIMIZERS},
+    **{
+        f"csr softmax 20 {name}": lambda name=name: training(sparse(), 20, loss="softmax", optimizer=name)
+        for name in OPTIMIZERS
+    },
+    "dense 200 adagrad": lambda: training(dense(200), optimizer="adagrad"),
+    "dense 200 normalized": lambda: training(dense(200), optimizer="normalized"),
     "dense 20": lambda: training(dense(20)),
     "dense 200": lambda: training(dense(200)),
     "dense 784 softmax 10": lambda: training(dense(784), 10, loss="softmax"),

@@ -110,6 +110,26 @@ def test_epoch_beside_our_own(benchmark, size, name, kind):
     note(benchmark, A, ("our float32, int32, one thread", result.peer), OTHER_KINDS[kind], source)
 
 
+OPTIMIZERS = {"adagrad": 1 / 2.2, "normalized": 1 / 2.2, "ftrl": 1 / 3, "adam": 1 / 3}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("name", ["RCV1-like", "newsgroups20", "fashion_mnist"])
+def test_epoch_of_an_optimizer(benchmark, size, name, optimizer):
+    """Beside `sgd`; `ratio_of_epochs` is that of a second epoch and further ones, without what a call costs besides."""
+    X, y, source = data(name, size)
+    options = {"loss": "log_loss" if y.max() == 1 else "softmax", "tol": None, "random_state": 0}
+    if name == "fashion_mnist":  # the default step is far too long there
+        options |= {"learning_rate": "constant", "eta0": 0.01 if optimizer == "sgd" else 0.1}
+    fit = lambda optimizer, passes: SGDClassifier(optimizer=optimizer, max_iter=passes, **options).fit(X, y)  # noqa: E731
+    result = race(lambda: fit(optimizer, 1), lambda: fit("sgd", 1), rounds=5)
+    longer = race(lambda: fit(optimizer, 5), lambda: fit("sgd", 5), rounds=3)
+    benchmark.pedantic(fit, args=(optimizer, 1), rounds=5)
+    note(benchmark, X, ("sgd", result.peer), OPTIMIZERS[optimizer] if name == "RCV1-like" else 0.1, source)
+    epochs = (longer.peer - result.peer) / (longer.seconds - result.seconds)
+    benchmark.extra_info["ratio_of_epochs"] = epochs
+
+
 @pytest.mark.parametrize("n_jobs", [1, 2])
 @pytest.mark.parametrize("name", ["RCV1-like", "newsgroups20", "fashion_mnist"])
 def test_scores(benchmark, size, name, n_jobs):

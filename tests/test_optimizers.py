@@ -97,6 +97,12 @@ def test_a_row_of_weight_2_moves_its_score_as_the_row_twice(loss, z, q):
         np.testing.assert_allclose(score, z + kind._follow(z, t, 2.0, q), rtol=1e-12, atol=1e-12)
 
 
+def test_a_logistic_row_is_followed_from_a_hopeless_score():
+    """Where e^m is next to nothing and e^D next to infinity: D + e^m (e^D - 1) = w at m = -690, w = 2e9."""
+    moved = losses.LOSSES["log_loss"]._follow(-690.0, 1.0, 2e9, 1.0)
+    assert moved == pytest.approx(690 + np.log(2e9 - 711), rel=1e-12)
+
+
 @pytest.mark.parametrize("loss", FOLLOWED)
 @pytest.mark.parametrize("z", SCORES)
 def test_small_weights_move_as_the_derivative_says(loss, z):

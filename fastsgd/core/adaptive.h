@@ -1,10 +1,10 @@
 /* Optimisers with a step for each weight: how a row's gradient is applied, and the numbers they keep beside the weights.
  *
- * A feature's cell has K weights, then K numbers of each other kind, then, under NORMALIZED, its scale s, the largest
- * |x_j| so far. On dense rows cells are the columns of a matrix of `pitch` rows, on CSR rows they are its rows, so that a
- * nonzero finds in one place all that it needs. One function, fastsgd_adapt, says what a gradient does to n weights whose
- * other numbers are `apart`, 2 `apart`, 3 `apart` further on; the rest feeds it. A weight whose gradient is 0 stays as it
- * is, and so do its numbers: dense rows equal sparse ones.
+ * A feature's cell has K weights, then K numbers of each other kind, then, under NORMALIZED, 1 / s, s being its scale,
+ * the largest |x_j| so far; 0 before there is one. On dense rows cells are the columns of a matrix of `pitch` rows, on
+ * CSR rows they are its rows, so that a nonzero finds in one place all that it needs. One function, fastsgd_adapt, says
+ * what a gradient does to n weights whose other numbers are `apart`, 2 `apart`, 3 `apart` further on; the rest feeds it.
+ * A weight whose gradient is 0 stays as it is, and so do its numbers: dense rows equal sparse ones.
  *
  *   ADAGRAD     G += g^2;  w -= eta g / (sqrt(G + delta) + eta l2)                  Duchi, Hazan, Singer (2011)
  *   FTRL        n += g^2;  z += g - (D' - D) w;  w = -(z - sign(z) l1) / (D' + l2), or 0 where |z| <= l1, with
@@ -35,7 +35,35 @@ typedef struct {
     double epsilon;          /* adam */
 } fastsgd_rule;
 
+/* Of four vectors of four numbers. */
+#if defined(__GNUC__) || defined(__clang__)
+#define FASTSGD_TRANSPOSE(c)                                                                       \
+    do {                                                                                           \
+        __typeof__((c)[0]) a = __builtin_shufflevector((c)[0], (c)[1], 0, 4, 1, 5);                \
+        __typeof__((c)[0]) b = __builtin_shufflevector((c)[2], (c)[3], 0, 4, 1, 5);                \
+        __typeof__((c)[0]) d = __builtin_shufflevector((c)[0], (c)[1], 2, 6, 3, 7);                \
+        __typeof__((c)[0]) f = __builtin_shufflevector((c)[2], (c)[3], 2, 6, 3, 7);                \
+        (c)[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);                                        \
+        (c)[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);                                        \
+        (c)[2] = __builtin_shufflevector(d, f, 0, 1, 4, 5);                                        \
+        (c)[3] = __builtin_shufflevector(d, f, 2, 3, 6, 7);                                        \
+    } while (0)
+#else
+#define FASTSGD_TRANSPOSE(c)                                                                       \
+    do {                                                                                           \
+        for (int row = 0; row < 4; row++)                                                          \
+            for (int column = 0; column < row; column++) {                                         \
+                const double other = (c)[row][column];                                             \
+                (c)[row][column] = (c)[column][row];                                               \
+                (c)[column][row] = other;                                                          \
+            }                                                                                      \
+    } while (0)
+#endif
+
 enum { SOME = 256 }; /* gradients worked out at once */
+
+/* Whether a value is larger than its column's scale, without a branch; x * (1 / x) never rounds to more than 1. */
+#define FASTSGD_BEYOND(size, inverse) (((size) * (inverse) > 1) | (((inverse) == 0) & ((size) > 0)))
 
 #define FASTSGD_DEFINE_ADAPTIVE(T, TS, SQRT, ABS, TINY)                                            \
     FASTSGD_INLINE void fastsgd_adapt_##TS(const fastsgd_rule *rule, ptrdiff_t n, ptrdiff_t apart, \
@@ -101,10 +129,11 @@ enum { SOME = 256 }; /* gradients worked out at once */
     }                                                                                              \
                                                                                                    \
     /* One weight, whose column has a new scale. */                                                \
-    static inline void fastsgd_grow_##TS(T size, ptrdiff_t K, ptrdiff_t apart, ptrdiff_t next, T *w, T *s)\
+    static inline void fastsgd_grow_##TS(T size, ptrdiff_t K, ptrdiff_t apart, ptrdiff_t next, T *w, T *inverse)\
     {                                                                                              \
-        const T f = *s > 0 ? *s / size : 1; /* before, nothing depends on the unit */                \
-        *s = size;                                                                                 \
+        const T shorter = 1 / (size > TINY ? size : TINY);                                         \
+        const T f = *inverse > 0 ? shorter / *inverse : 1; /* before, nothing depends on the unit */\
+        *inverse = shorter;                                                                                 \
         for (ptrdiff_t k = 0; k < K; k++, w += next) {                                             \
             w[0] *= f;                                                                             \
             w[apart] *= f * f;                                                                     \
@@ -115,21 +144,21 @@ enum { SOME = 256 }; /* gradients worked out at once */
     FASTSGD_KERNEL int fastsgd_rescale_##TS##_u8(const T *restrict x, const uint8_t *columns, ptrdiff_t d, T *restrict w,\
                                                  ptrdiff_t K, ptrdiff_t pitch, T *restrict u, T *restrict inverse)\
     {                                                                                              \
-        T *restrict s = w + 2 * K * d;                                                             \
+        T *restrict known = w + 2 * K * d;                                                         \
         int grows = 0;                                                                             \
         (void)columns;                                                                             \
         (void)pitch;                                                                               \
         for (ptrdiff_t j = 0; j < d; j++) {                                                        \
-            grows |= ABS(x[j]) > s[j];                                                             \
-            inverse[j] = 1 / (s[j] > 0 ? s[j] : 1);                                                \
-            u[j] = x[j] * inverse[j];                                                              \
+            grows |= FASTSGD_BEYOND(ABS(x[j]), known[j]);                                          \
+            inverse[j] = known[j];                                                                 \
+            u[j] = x[j] * known[j];                                                                \
         }                                                                                          \
         if (grows)                                                                                 \
             for (ptrdiff_t j = 0; j < d; j++)                                                      \
-                if (ABS(x[j]) > s[j]) {                                                            \
-                    fastsgd_grow_##TS(ABS(x[j]) > TINY ? ABS(x[j]) : TINY, K, K * d, d, w + j, s + j);\
-                    inverse[j] = 1 / s[j];                                                         \
-                    u[j] = x[j] * inverse[j];                                                      \
+                if (FASTSGD_BEYOND(ABS(x[j]), known[j])) {                                         \
+                    fastsgd_grow_##TS(ABS(x[j]), K, K * d, d, w + j, known + j);                   \
+                    inverse[j] = known[j];                                                         \
+                    u[j] = x[j] * known[j];                                                        \
                 }                                                                                  \
         return grows;                                                                              \
     }                                                                                              \
@@ -185,11 +214,11 @@ enum { SOME = 256 }; /* gradients worked out at once */
                                                    T *restrict inverse)                            \
     {                                                                                              \
         for (ptrdiff_t e = 0; e < nnz; e++) {                                                      \
-            T *cell = w + columns[e] * pitch, *s = cell + 2 * K;                                   \
-            if (ABS(x[e]) > *s)                                                                    \
-                fastsgd_grow_##TS(ABS(x[e]) > TINY ? ABS(x[e]) : TINY, K, K, 1, cell, s);          \
-            inverse[e] = 1 / (*s > 0 ? *s : 1);                                                    \
-            u[e] = x[e] * inverse[e];                                                              \
+            T *cell = w + columns[e] * pitch, *known = cell + 2 * K;                               \
+            if (FASTSGD_BEYOND(ABS(x[e]), *known))                                                 \
+                fastsgd_grow_##TS(ABS(x[e]), K, K, 1, cell, known);                                \
+            inverse[e] = *known;                                                                   \
+            u[e] = x[e] * *known;                                                                  \
         }                                                                                          \
         return 0;                                                                                  \
     }                                                                                              \
@@ -207,45 +236,55 @@ enum { SOME = 256 }; /* gradients worked out at once */
         }                                                                                          \
     }                                                                                              \
                                                                                                    \
-    /* `planes` numbers of each cell of a row with one output, as a dense matrix; and back. */     \
-    FASTSGD_INLINE void fastsgd_copy_##TS##_##IS(const int planes, const ptrdiff_t pitch, const int back,\
-                                                 const I *restrict columns, ptrdiff_t nnz, T *restrict w, T *restrict row)\
+    /* The cells of a row with one output, `pitch` 2 or 4 numbers each, as a matrix of as many rows; and back. */\
+    static inline void fastsgd_gather_##TS##_##IS(const T *x, const I *restrict columns, ptrdiff_t nnz, const T *restrict w,\
+                                                  ptrdiff_t pitch, T *restrict out)                \
     {                                                                                              \
-        for (ptrdiff_t e = 0; e < nnz; e++) {                                                      \
-            T *cell = w + columns[e] * pitch;                                                      \
-            for (int i = 0; i < planes; i++) {                                                     \
-                if (back)                                                                          \
-                    cell[i] = row[i * nnz + e];                                                    \
-                else                                                                               \
-                    row[i * nnz + e] = cell[i];                                                    \
+        ptrdiff_t e = 0;                                                                           \
+        (void)x;                                                                                   \
+        if (pitch == 2) {                                                                          \
+            for (; e < nnz; e++) {                                                                 \
+                out[e] = w[2 * (ptrdiff_t)columns[e]];                                             \
+                out[nnz + e] = w[2 * (ptrdiff_t)columns[e] + 1];                                   \
             }                                                                                      \
+            return;                                                                                \
         }                                                                                          \
+        for (; e + 4 <= nnz; e += 4) {                                                             \
+            T FASTSGD_VECTOR(T, 4) c[4];                                                           \
+            for (int i = 0; i < 4; i++)                                                            \
+                FASTSGD_LOAD(c[i], w + 4 * (ptrdiff_t)columns[e + i]);                             \
+            FASTSGD_TRANSPOSE(c);                                                                  \
+            for (int i = 0; i < 4; i++)                                                            \
+                memcpy(out + i * nnz + e, &c[i], sizeof(c[i]));                                    \
+        }                                                                                          \
+        for (; e < nnz; e++)                                                                       \
+            for (int i = 0; i < 4; i++)                                                            \
+                out[i * nnz + e] = w[4 * (ptrdiff_t)columns[e] + i];                               \
     }                                                                                              \
                                                                                                    \
-    static inline void fastsgd_gather_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, T *w, ptrdiff_t pitch,\
-                                                  int planes, T *row)                              \
+    static inline void fastsgd_scatter_##TS##_##IS(const T *x, const I *restrict columns, ptrdiff_t nnz, T *restrict w,\
+                                                   ptrdiff_t pitch, const T *restrict in)          \
     {                                                                                              \
+        ptrdiff_t e = 0;                                                                           \
         (void)x;                                                                                   \
-        if (pitch == 2)                                                                            \
-            fastsgd_copy_##TS##_##IS(2, 2, 0, columns, nnz, w, row);                               \
-        else if (planes == 3)                                                                      \
-            fastsgd_copy_##TS##_##IS(3, 4, 0, columns, nnz, w, row);                               \
-        else                                                                                       \
-            fastsgd_copy_##TS##_##IS(4, 4, 0, columns, nnz, w, row);                               \
-    }                                                                                              \
-                                                                                                   \
-    static inline void fastsgd_scatter_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, T *w, ptrdiff_t pitch,\
-                                                   int planes, T *row)                             \
-    {                                                                                              \
-        (void)x;                                                                                   \
-        if (pitch == 2)                                                                            \
-            fastsgd_copy_##TS##_##IS(2, 2, 1, columns, nnz, w, row);                               \
-        else if (planes == 2)                                                                      \
-            fastsgd_copy_##TS##_##IS(2, 4, 1, columns, nnz, w, row);                               \
-        else if (planes == 3)                                                                      \
-            fastsgd_copy_##TS##_##IS(3, 4, 1, columns, nnz, w, row);                               \
-        else                                                                                       \
-            fastsgd_copy_##TS##_##IS(4, 4, 1, columns, nnz, w, row);                               \
+        if (pitch == 2) {                                                                          \
+            for (; e < nnz; e++) {                                                                 \
+                w[2 * (ptrdiff_t)columns[e]] = in[e];                                              \
+                w[2 * (ptrdiff_t)columns[e] + 1] = in[nnz + e];                                    \
+            }                                                                                      \
+            return;                                                                                \
+        }                                                                                          \
+        for (; e + 4 <= nnz; e += 4) {                                                             \
+            T FASTSGD_VECTOR(T, 4) c[4];                                                           \
+            for (int i = 0; i < 4; i++)                                                            \
+                FASTSGD_LOAD(c[i], in + i * nnz + e);                                              \
+            FASTSGD_TRANSPOSE(c);                                                                  \
+            for (int i = 0; i < 4; i++)                                                            \
+                memcpy(w + 4 * (ptrdiff_t)columns[e + i], &c[i], sizeof(c[i]));                    \
+        }                                                                                          \
+        for (; e < nnz; e++)                                                                       \
+            for (int i = 0; i < 4; i++)                                                            \
+                w[4 * (ptrdiff_t)columns[e] + i] = in[i * nnz + e];                                \
     }
 
 FASTSGD_DEFINE_ADAPTIVE(float, f32, sqrtf, fabsf, FLT_MIN)

@@ -23,8 +23,8 @@ cdef extern from "adaptive.h" nogil:
     void adapt_row "fastsgd_adapt_row"(...)     # (x, columns, nnz, rule, w, K, pitch, g, gradient)
     int rescale_row "fastsgd_rescale"(...)      # (x, columns, nnz, w, K, pitch, u, inverse): whether a scale has grown
     void row_rates "fastsgd_rates"(...)         # (u, columns, nnz, inverse, rule, w, K, pitch, g, r)
-    void gather "fastsgd_gather"(...)           # (x, columns, nnz, w, pitch, planes, out)
-    void scatter "fastsgd_scatter"(...)         # (x, columns, nnz, w, pitch, planes, in)
+    void gather "fastsgd_gather"(...)           # (x, columns, nnz, w, pitch, out)
+    void scatter "fastsgd_scatter"(...)         # (x, columns, nnz, w, pitch, in)
 
 
 cdef inline int planes_of(int optimizer) noexcept nogil:
@@ -68,7 +68,7 @@ cdef inline void adaptive_scores(Adaptive* a, const floating* x, const index_t* 
     cdef double length = 0.0
     if index_t is not dense_t:
         if a.gathered:
-            gather(x, columns, nnz, w, a.pitch, cells_a_row(a), cells)
+            gather(x, columns, nnz, w, a.pitch, cells)
             if a.rule.optimizer == NORMALIZED:
                 a.grown = rescale_row(x, none, nnz, cells, <Py_ssize_t>1, <Py_ssize_t>0, u, <floating*>a.inverse)
             row_scores(x, none, nnz, cells, 1, z)
@@ -82,10 +82,6 @@ cdef inline void adaptive_scores(Adaptive* a, const floating* x, const index_t* 
         length = row_norm(x, nnz)
     a.rows += 1
     a.lengths += length
-
-
-cdef inline int cells_a_row(const Adaptive* a) noexcept nogil:
-    return 3 if a.rule.optimizer == NORMALIZED else planes_of(a.rule.optimizer)
 
 
 cdef inline void set_step(Adaptive* a, double t) noexcept nogil:
@@ -127,9 +123,7 @@ cdef inline void adaptive_step(Adaptive* a, Loss loss, const floating* x, const 
             adapt_bias(a, K, g, decay)
     if index_t is not dense_t:
         if a.gathered and (moves or a.grown):
-            # Scales that have not grown are what they were.
-            scatter(x, columns, nnz, w, a.pitch, 2 if a.rule.optimizer == NORMALIZED and not a.grown else cells_a_row(a),
-                    cells)
+            scatter(x, columns, nnz, w, a.pitch, cells)
 
 
 cdef inline void adapt_bias(Adaptive* a, Py_ssize_t K, const double* g, double decay) noexcept nogil:
@@ -219,7 +213,7 @@ cdef inline void apply_gradient(Adaptive* a, const floating* x, const index_t* c
             if of[0] == 0:
                 continue
             at = k * nnz + e if index_t is dense_t else place(columns, e) * a.pitch + k
-            inverse = 1 / (w[2 * K * nnz + e] if index_t is dense_t else w[place(columns, e) * a.pitch + 2 * K])
+            inverse = w[2 * K * nnz + e] if index_t is dense_t else w[place(columns, e) * a.pitch + 2 * K]
             g = of[0] * inverse
             w[at + beside] += g * g
             rate = <floating>(a.rule.eta / (sqrt(w[at + beside]) + a.rule.eta * a.rule.l2))

@@ -10,7 +10,7 @@ target as K numbers: the indicator of the class, or, for softmax, probabilities.
 """
 
 cimport cython
-from libc.math cimport exp, expm1, fabs, isinf, ldexp, log1p, sqrt
+from libc.math cimport exp, expm1, fabs, isinf, ldexp, log, sqrt
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
@@ -180,10 +180,10 @@ cdef double logistic_rise(double m, double p, double w) noexcept nogil:
     """How far the margin m rises when followed for w: the D with D + e^m (e^D - 1) = w; p is sigma(-m).
 
     That is p D + (1 - p) (e^D - 1) = p w. On a short way one of Halley's steps, from the beginning of the series of D in
-    p w, gives all digits, on a longer one two from the root of the quadratic approximation. Otherwise Newton's steps
-    fall from an upper bound towards the root of a convex function, all being divided by e^m if that is large.
+    p w, gives all digits, on a longer one two from the root of the quadratic approximation. Otherwise they go on from an
+    upper bound, all being divided by e^m if that is large; each cubes the error.
     """
-    cdef double q = 1 - p, e, linear, curved, D, growth, excess, slope
+    cdef double q = 1 - p, e, least, linear, curved, D, growth, excess, slope
     cdef int _
     if w <= 0 or p == 0:
         return 0.0
@@ -203,17 +203,18 @@ cdef double logistic_rise(double m, double p, double w) noexcept nogil:
             if D < 0.01:
                 break
         return D
-    e = exp(-fabs(m))
+    e, least = exp(-fabs(m)), min(m, 0.0)
     linear, curved = 1.0 if m <= 0 else e, e if m <= 0 else 1.0
-    D = min(w * linear / (linear + curved), log1p(w * linear / curved)) if curved > 0 else w
+    D = w * linear / (linear + curved)
+    if D > 1:
+        D = min(D, log(w * linear + curved) - least)
     for _ in range(32):
-        growth = expm1(D)
-        excess = curved * growth + linear * (D - w)
-        if excess <= 0:
-            break
-        excess /= curved * (growth + 1) + linear
+        growth = curved * expm1(D) if D < 1 else exp(least + D) - curved  # exp(D) may be too large
+        slope = growth + curved + linear
+        excess = (growth + linear * (D - w)) / slope
+        excess /= 1 - excess * (growth + curved) / (2 * slope)
         D -= excess
-        if excess <= 4e-16 * D:
+        if fabs(excess) <= 1e-5 * min(D, 1.0):
             break
     return D if D > 0 else 0.0
 
