@@ -176,7 +176,7 @@ def own_step(optimizer: str, loss: Loss) -> float:
         return 0.02
     if optimizer == "normalized":
         # Losses that are followed all the way do not overshoot.
-        return 1.0 if not loss.followed else 12.0 if squared else 2.0
+        return 2.0 if loss.followed else 1.0
     return 2.0 if squared else 32.0
 
 

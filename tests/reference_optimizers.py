@@ -11,9 +11,8 @@ class Optimizer:
         self.name, self.loss, self.model = name, loss, model
         self.own = model.schedule in ("optimal", "invscaling")  # else eta0 is the step
         squared = loss.startswith("squared") or loss in ("huber", "modified_huber")
-        followed = {"squared_error": 12, "squared_hinge": 12, "squared_epsilon_insensitive": 12}
-        followed |= {"log_loss": 2, "hinge": 2, "epsilon_insensitive": 2}
-        factors = {"adam": 0.02, "normalized": followed.get(loss, 1)}
+        followed = ("squared_error", "squared_hinge", "squared_epsilon_insensitive", "log_loss", "hinge")
+        factors = {"adam": 0.02, "normalized": 2 if loss in (*followed, "epsilon_insensitive") else 1}
         self.factor, self.delta = factors.get(name, 2 if squared else 32), 4 if self.own else 1e-30
         bias = np.r_[np.zeros(d), 1]
         self.l2 = model.strength * (1 - model.rho) * (1 - bias)  # of the sum of all rows' losses
