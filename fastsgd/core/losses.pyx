@@ -179,9 +179,9 @@ cdef inline double log_of_sum(double a, double s) noexcept nogil:
 cdef double logistic_rise(double m, double p, double w) noexcept nogil:
     """How far the margin m rises when followed for w: the D with D + e^m (e^D - 1) = w; p is sigma(-m).
 
-    That is p D + (1 - p) (e^D - 1) = p w. On a short way one of Halley's steps, from the beginning of the series of D in
-    p w, gives all digits, on a longer one two from the root of the quadratic approximation. Otherwise they go on from an
-    upper bound, all being divided by e^m if that is large; each cubes the error.
+    That is p D + (1 - p) (e^D - 1) = p w. On a short way one of Halley's steps, from the beginning of the series of D
+    in p w, gives all digits, on a longer one two from the root of the quadratic approximation. Otherwise they go on
+    from an upper bound, all being divided by e^m if that is large; each cubes the error.
     """
     cdef double q = 1 - p, e, least, linear, curved, D, growth, excess, slope
     cdef int _
