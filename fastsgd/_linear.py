@@ -70,7 +70,6 @@ class LinearSGD(Parameters, Trained):
     def _penalised(self) -> bool:
         return bool(self.penalty) and self.optimizer == "sgd"
 
-    @property
     def _remedy(self) -> str:
         lower = "lower the step size: eta0, unless learning_rate leaves it to the optimiser"
         if self.optimizer == "normalized":

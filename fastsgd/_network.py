@@ -68,7 +68,6 @@ class Network(Trained):
             check.refuse(self, "hidden_layer_sizes", "(h,), h >= 1 being the number of hidden units")
         return int(sizes[0])
 
-    @property
     def _remedy(self) -> str:
         return f"{check.SCALING} or lower the step size: learning_rate_init."
 

@@ -140,7 +140,7 @@ class Trained(Common, Archived):
         self._take(state, progress, bool(epochs), fitted)
         if progress.clipped:
             warn(
-                f"{progress.clipped} derivatives exceeded 1e12 and were cut off: training diverges. {self._remedy}",
+                f"{progress.clipped} derivatives exceeded 1e12 and were cut off: training diverges. {self._remedy()}",
                 ConvergenceWarning,
             )
         elif epochs and self.tol is not None and not progress.converged:
@@ -218,7 +218,6 @@ class Trained(Common, Archived):
         """A new state of what the attributes `_solution` are now."""
         raise NotImplementedError
 
-    @property
     def _remedy(self) -> str:
         """What to do when training diverges."""
         raise NotImplementedError

@@ -88,7 +88,7 @@ class Plan:
     after every slice, when state and progress are those of one moment, with the rows of the epoch if they are known.
     A callback ends training by returning True. `touched`, if given, are the columns of CSR rows that have few of the
     features, and more such rows will follow: then what costs as much as all features is put off. `threads` are how many
-    may train side by side. `remedy` is what to do should training diverge.
+    may train side by side. `remedy` says what to do should training diverge.
     """
 
     epochs: int
@@ -99,7 +99,7 @@ class Plan:
     penalised: bool = True
     touched: Array | None = None
     threads: int = 1
-    remedy: str = ""
+    remedy: Callable[[], str] = str
     verbose: int = 0
     score: Callable[[sgd.State], float] | None = None
     callbacks: Sequence[Callable[[Epoch], object]] = ()
@@ -589,4 +589,4 @@ def restore(state: sgd.State, earlier: sgd.State) -> None:
 
 
 def _divergence(what: str, epoch: int, plan: Plan) -> Divergence:
-    return Divergence(f"Floating-point under-/overflow occurred at epoch #{epoch + 1}: {what}. {plan.remedy}")
+    return Divergence(f"Floating-point under-/overflow occurred at epoch #{epoch + 1}: {what}. {plan.remedy()}")

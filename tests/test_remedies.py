@@ -50,8 +50,8 @@ def test_the_warning_names_what_works():
     ],
 )
 def test_a_remedy_is_one_that_the_estimator_has(model, named, not_named):
-    assert re.search(named, model._remedy)
-    assert not re.search(not_named, model._remedy)
+    assert re.search(named, model._remedy())
+    assert not re.search(not_named, model._remedy())
 
 
 def test_a_networks_error():
