@@ -20,7 +20,8 @@ def scale_columns(state: sgd.State, rows: Rows, order: Array) -> None:
     if state.optimizer != sgd.OPTIMIZERS["normalized"] or state.rows or math.isfinite(state.sum_squares):
         return
     lay_out(state, rows.sparse)
-    scales = cells(state, state.weights)[2 * state.width]
+    inverses = cells(state, state.weights)[2 * state.width]
+    scales = np.zeros_like(inverses)
     visited = np.zeros(rows.shape[0], bool)
     visited[order] = True
     step = max(1, PIECE * rows.shape[0] // max(1, rows.nnz))
@@ -34,4 +35,4 @@ def scale_columns(state: sgd.State, rows: Rows, order: Array) -> None:
             inside = slice(part.indptr[0], part.indptr[-1])
             keep = np.repeat(chosen, np.diff(part.indptr))
             np.maximum.at(scales, part.indices[inside][keep], np.abs(part.data[inside][keep]))
-    np.maximum(scales, np.finfo(scales.dtype).tiny, out=scales, where=scales > 0)
+    np.divide(1, np.maximum(scales, np.finfo(scales.dtype).tiny), out=inverses, where=scales > 0)
