@@ -12,6 +12,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from ._arrays import Array
+from ._merging import merge_cells
 from ._validation import Rows
 from .core import network, sgd
 from .core.losses import Loss
@@ -172,9 +173,9 @@ class Team:
                 setattr(totals, name, getattr(totals, name) + getattr(part, name))
             totals.bad_row = max(totals.bad_row, part.bad_row)
         if totals.bad_row < 0:
-            self._merge(state, copies, velocity)
+            self._merge(state, copies, velocity, settings)
 
-    def _merge(self, state: sgd.State, copies: list[sgd.State], velocity: sgd.State) -> None:
+    def _merge(self, state: sgd.State, copies: list[sgd.State], velocity: sgd.State, settings: sgd.Settings) -> None:
         count, size = len(copies), state.weights.size
         norms = [(0.0, 0.0)] * count
 
@@ -182,21 +183,36 @@ class Team:
             first, last = i * size // splits, (i + 1) * size // splits
             norms[i] = merge(state, state.weights, velocity.weights, copies, due, first, last)
 
+        if state.optimizer != sgd.OPTIMIZERS["sgd"]:
+            l1 = settings.strength * settings.l1_ratio
+            merge_cells(state, copies, velocity, l1, settings.strength - l1)
+            self._become(state, copies)
+            return
         due = sum(c.penalty_total for c in copies) - (count - 1) * state.penalty_total
         splits = count if size >= WORTH_SPLITTING else 1
         self._crew.do(combine, splits)
         new = copies[0]
         combine_biases(state, copies, velocity)
-        new.t, new.scale, new.average_scale, new.penalty_total = copies[-1].t, 1.0, 0.0, due
+        new.scale, new.average_scale, new.penalty_total = 1.0, 0.0, due
         new.sum_squares, new.sum_abs = (sum(column) for column in zip(*norms, strict=True))
-        sgd.swap(state, new)
+        self._become(state, copies)
+
+    def _become(self, state: sgd.State, copies: list[sgd.State]) -> None:
+        copies[0].t = copies[-1].t
+        sgd.swap(state, copies[0])
         if not self._ours:  # the arrays it had before may be in the caller's hands
             self._copies[0], self._ours = copy.deepcopy(state), True
 
 
 def motionless(state: sgd.State) -> sgd.State:
     """The velocity of a state that has not moved yet."""
-    return sgd.State(np.zeros_like(state.weights), np.zeros_like(state.bias), state.feature_major, state.hidden)
+    weights = np.zeros(count_weights(state), state.weights.dtype)
+    return sgd.State(weights, np.zeros_like(state.bias), state.feature_major, state.hidden)
+
+
+def count_weights(state: sgd.State) -> int:
+    """How many weights there are, without what an optimiser keeps beside them."""
+    return state.width * state.features + state.hidden * state.outputs
 
 
 def combine_biases(state: sgd.State, copies: list[sgd.State], velocity: sgd.State) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ._arrays import CHUNK, Array
-from ._team import Crew, Piece, Team, motionless
+from ._team import Crew, Piece, Team, count_weights, motionless
 from ._threads import for_each
 from ._validation import NO_COLUMNS, Rows
 from .core import checks, sgd
@@ -456,7 +456,7 @@ def _visit(
                 continue
             part = Piece(rows, piece.targets, piece.weights, piece.order[first:end])
             if team is not None and ends:
-                if progress.velocity is None or progress.velocity.weights.size != state.weights.size:
+                if progress.velocity is None or progress.velocity.weights.size != count_weights(state):
                     progress.velocity = motionless(state)
                 lay_out(progress.velocity, state.feature_major)
                 team.train(loss, settings, state, part, progress.totals, progress.velocity)

@@ -29,7 +29,7 @@ class Optimizer:
         if not self.own:
             return step
         m = m if m > 0 else 1
-        return step / np.sqrt(m) if self.name == "adam" else step / (m * t ** (1 / 6))
+        return step / m**0.75 if self.name == "adam" else step / (m * t ** (1 / 6))
 
     def step(self, X, T, s):
         """One step on the rows of a batch; returns the sum of s L over them."""

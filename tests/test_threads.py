@@ -339,3 +339,35 @@ def test_fork_after_fit():
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize("optimizer", ["adagrad", "normalized", "ftrl", "adam"])
+def test_optimisers_with_a_step_for_each_weight(optimizer):
+    """As good as one thread, the same bits every time, dense as sparse; l1 of ftrl leaves zeros."""
+    A, y, _ = make_data(n=4000, d=30, K=3)
+    for penalty in ("l2", "l1") if optimizer == "ftrl" else ("l2",):
+        models = []
+        for threads, layout in ((1, "csr32"), (2, "csr32"), (2, "csr32"), (2, "dense"), (4, "csr32")):
+            options = {"optimizer": optimizer, "learning_rate": "optimal", "penalty": penalty, "alpha": 1.0}
+            model = estimator("softmax", y, n_jobs=threads, max_iter=4, **options).fit(lay_out(A, layout), y)
+            models.append((model, model.loss_curve_[-1]))
+        (one, loss), (two, _), (again, _), (dense, _), (_, four) = models
+        assert np.array_equal(two.coef_, again.coef_)
+        assert not np.array_equal(one.coef_, two.coef_)
+        np.testing.assert_allclose(dense.coef_, two.coef_, rtol=1e-6, atol=1e-9)
+        assert two.t_ == one.t_
+        assert two.loss_curve_[-1] < 1.03 * loss
+        if penalty == "l2":
+            assert four < 1.03 * loss
+        else:  # strong for the shares of four threads, whose copies start with few weights that are free
+            assert 0 < (two.coef_ == 0).sum() < two.coef_.size
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_normalized_knows_no_units_with_threads(layout):
+    A, y, _ = make_data(n=1000)
+    units = 2.0 ** np.random.default_rng(0).integers(-40, 40, A.shape[1])
+    options = {"optimizer": "normalized", "learning_rate": "optimal", "n_jobs": 3}
+    plain = estimator("log_loss", y, **options).fit(lay_out(A, layout), y).coef_
+    scaled = estimator("log_loss", y, **options).fit(lay_out(A * units, layout), y).coef_ * units
+    np.testing.assert_allclose(scaled, plain, rtol=1e-9, atol=1e-12)

@@ -60,7 +60,7 @@ typedef struct {
     } while (0)
 #endif
 
-enum { SOME = 256 }; /* gradients worked out at once */
+enum { SOME = 256, SUMS = 16 }; /* gradients worked out at once; running sums of a dot product */
 
 /* Whether a value is larger than its column's scale, without a branch; x * (1 / x) never rounds to more than 1. */
 #define FASTSGD_BEYOND(size, inverse) (((size) * (inverse) > 1) | (((inverse) == 0) & ((size) > 0)))
@@ -133,7 +133,7 @@ enum { SOME = 256 }; /* gradients worked out at once */
     {                                                                                              \
         const T shorter = 1 / (size > TINY ? size : TINY);                                         \
         const T f = *inverse > 0 ? shorter / *inverse : 1; /* before, nothing depends on the unit */\
-        *inverse = shorter;                                                                                 \
+        *inverse = shorter;                                                                        \
         for (ptrdiff_t k = 0; k < K; k++, w += next) {                                             \
             w[0] *= f;                                                                             \
             w[apart] *= f * f;                                                                     \
@@ -163,7 +163,7 @@ enum { SOME = 256 }; /* gradients worked out at once */
         return grows;                                                                              \
     }                                                                                              \
                                                                                                    \
-    /* NORMALIZED: G += (g u)^2, and r: what a derivative of 1 takes off each weight at the new G. */\
+    /* NORMALIZED: G += (g u)^2; returns what a derivative of 1 takes off the weight at the new G. */\
     FASTSGD_INLINE T fastsgd_rate_##TS(T eta, T more, T gu, T move, T *G)                          \
     {                                                                                              \
         const T G1 = *G + gu * gu;                                                                 \
@@ -171,18 +171,31 @@ enum { SOME = 256 }; /* gradients worked out at once */
         return G1 > 0 ? eta * move / (SQRT(G1) + more) : 0;                                        \
     }                                                                                              \
                                                                                                    \
-    FASTSGD_KERNEL void fastsgd_rates_##TS##_u8(const T *restrict u, const uint8_t *columns, ptrdiff_t d,\
-                                                const T *restrict inverse, const fastsgd_rule *rule, T *restrict w,\
-                                                ptrdiff_t K, ptrdiff_t pitch, const double *restrict g, T *restrict r)\
+    /* For all weights of a dense row, and q[k] = x . r[k], by which a derivative of 1 moves the score. */\
+    FASTSGD_KERNEL void fastsgd_rates_##TS##_u8(const T *restrict x, const uint8_t *columns, ptrdiff_t d,\
+                                                const T *restrict u, const T *restrict inverse, const fastsgd_rule *rule,\
+                                                T *restrict w, ptrdiff_t K, ptrdiff_t pitch, const double *restrict g,\
+                                                T *restrict r, double *restrict q)                 \
     {                                                                                              \
         const T eta = (T)rule->eta, more = (T)(rule->eta * rule->l2);                              \
         (void)columns;                                                                             \
         (void)pitch;                                                                               \
         for (ptrdiff_t k = 0; k < K; k++) {                                                        \
-            T *restrict G = w + (K + k) * d, *restrict rk = r + k * d;                             \
+            T *restrict G = w + (K + k) * d, *restrict rk = r + k * d, sum[SUMS] = {0};           \
             const T gk = (T)g[k];                                                                  \
-            for (ptrdiff_t j = 0; j < d; j++)                                                      \
+            ptrdiff_t j = 0;                                                                       \
+            for (; j + SUMS <= d; j += SUMS)                                                     \
+                for (int l = 0; l < SUMS; l++) {                                                  \
+                    rk[j + l] = fastsgd_rate_##TS(eta, more, gk * u[j + l], u[j + l] * inverse[j + l], G + j + l);\
+                    sum[l] += x[j + l] * rk[j + l];                                                \
+                }                                                                                  \
+            for (; j < d; j++) {                                                                   \
                 rk[j] = fastsgd_rate_##TS(eta, more, gk * u[j], u[j] * inverse[j], G + j);         \
+                sum[j % SUMS] += x[j] * rk[j];                                                    \
+            }                                                                                      \
+            q[k] = 0;                                                                              \
+            for (int l = 0; l < SUMS; l++)                                                        \
+                q[k] += sum[l];                                                                    \
         }                                                                                          \
     }
 
@@ -223,16 +236,21 @@ enum { SOME = 256 }; /* gradients worked out at once */
         return 0;                                                                                  \
     }                                                                                              \
                                                                                                    \
-    FASTSGD_KERNEL void fastsgd_rates_##TS##_##IS(const T *restrict u, const I *restrict columns, ptrdiff_t nnz,\
-                                                  const T *restrict inverse, const fastsgd_rule *rule, T *restrict w,\
-                                                  ptrdiff_t K, ptrdiff_t pitch, const double *restrict g, T *restrict r)\
+    FASTSGD_KERNEL void fastsgd_rates_##TS##_##IS(const T *restrict x, const I *restrict columns, ptrdiff_t nnz,\
+                                                  const T *restrict u, const T *restrict inverse,  \
+                                                  const fastsgd_rule *rule, T *restrict w, ptrdiff_t K, ptrdiff_t pitch,\
+                                                  const double *restrict g, T *restrict r, double *restrict q)\
     {                                                                                              \
         const T eta = (T)rule->eta, more = (T)(rule->eta * rule->l2);                              \
+        for (ptrdiff_t k = 0; k < K; k++)                                                          \
+            q[k] = 0;                                                                              \
         for (ptrdiff_t e = 0; e < nnz; e++) {                                                      \
             T *restrict G = w + columns[e] * pitch + K, *restrict re = r + e * K;                  \
-            const T ue = u[e], move = u[e] * inverse[e];                                           \
-            for (ptrdiff_t k = 0; k < K; k++)                                                      \
+            const T xe = x[e], ue = u[e], move = u[e] * inverse[e];                                \
+            for (ptrdiff_t k = 0; k < K; k++) {                                                    \
                 re[k] = fastsgd_rate_##TS(eta, more, (T)g[k] * ue, move, G + k);                   \
+                q[k] += (double)(xe * re[k]);                                                      \
+            }                                                                                      \
         }                                                                                          \
     }                                                                                              \
                                                                                                    \
@@ -296,7 +314,7 @@ FASTSGD_DEFINE_ADAPTIVE_CSR(double, f64, int64_t, i64, fabs, DBL_MIN)
 
 #define fastsgd_adapt_row(x, columns, ...) FASTSGD_PICK(fastsgd_adapt_row, x, columns)(x, columns, __VA_ARGS__)
 #define fastsgd_rescale(x, columns, ...) FASTSGD_PICK(fastsgd_rescale, x, columns)(x, columns, __VA_ARGS__)
-#define fastsgd_rates(u, columns, ...) FASTSGD_PICK(fastsgd_rates, u, columns)(u, columns, __VA_ARGS__)
+#define fastsgd_rates(x, columns, ...) FASTSGD_PICK(fastsgd_rates, x, columns)(x, columns, __VA_ARGS__)
 #define FASTSGD_PICK_CSR(kernel, x, columns)                                                       \
     _Generic((columns),                                                                            \
         const int32_t *: _Generic((x), const float *: kernel##_f32_i32, const double *: kernel##_f64_i32),\

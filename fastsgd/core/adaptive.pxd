@@ -6,7 +6,7 @@ from libc.math cimport pow, sqrt
 from libc.stdint cimport int32_t
 
 from .losses cimport Loss
-from .rows cimport axpys, dense_t, dots, index_t, row_add, row_norm, row_scores, row_scores_apart
+from .rows cimport axpys, dense_t, index_t, row_add, row_norm, row_scores, row_scores_apart
 
 cdef extern from "adaptive.h" nogil:
     enum:
@@ -22,7 +22,7 @@ cdef extern from "adaptive.h" nogil:
 
     void adapt_row "fastsgd_adapt_row"(...)     # (x, columns, nnz, rule, w, K, pitch, g, gradient)
     int rescale_row "fastsgd_rescale"(...)      # (x, columns, nnz, w, K, pitch, u, inverse): whether a scale has grown
-    void row_rates "fastsgd_rates"(...)         # (u, columns, nnz, inverse, rule, w, K, pitch, g, r)
+    void row_rates "fastsgd_rates"(...)         # (x, columns, nnz, u, inverse, rule, w, K, pitch, g, r, q)
     void gather "fastsgd_gather"(...)           # (x, columns, nnz, w, pitch, out)
     void scatter "fastsgd_scatter"(...)         # (x, columns, nnz, w, pitch, in)
 
@@ -52,7 +52,6 @@ cdef struct Adaptive:
     double* bias_gradient
     double* q               # how far a derivative of 1 would move each score
     double* h
-    double* bias_rates
     void* cells             # scratch: planes x nnz,
     void* u                 # nnz,
     void* inverse           # nnz,
@@ -88,11 +87,13 @@ cdef inline void set_step(Adaptive* a, double t) noexcept nogil:
     """eta of step t.
 
     NORMALIZED has eta sqrt(t / N) as in its source. The own steps fall with the rows' mean squared length m, so that
-    the size of a row does not decide how far it moves its score: step / (m t^(1/6)), of adam step / sqrt(m).
+    the size of a row does not decide how far it moves its score: step / (m t^(1/6)), of adam step / m^(3/4).
     """
     cdef double m = a.lengths / a.rows, eta = a.step
-    if a.rule.optimizer == NORMALIZED or (a.own and a.rule.optimizer == ADAM):
+    if a.rule.optimizer == NORMALIZED:
         eta /= sqrt(m) if m > 0 else 1.0
+    elif a.own and a.rule.optimizer == ADAM:
+        eta /= sqrt(m * sqrt(m)) if m > 0 else 1.0
     elif a.own:
         eta /= (m if m > 0 else 1.0) * pow(t, 1.0 / 6)
     if a.rule.optimizer == ADAM:
@@ -145,32 +146,17 @@ cdef inline void follow_row(Adaptive* a, Loss loss, const floating* x, const ind
     cdef floating* u = <floating*>a.u
     cdef floating* inverse = <floating*>a.inverse
     cdef floating* r = <floating*>a.rates
-    cdef double one = 1.0
-    cdef int32_t column = 0
     cdef Py_ssize_t e, k
-    cdef Rule rule = a.rule
+    cdef double rate
     cdef bint dense = index_t is dense_t or a.gathered
     if dense:
-        row_rates(<const floating*>u, none, nnz, inverse, &rule, cells, K, a.pitch, g, r)
-        dots(x, none, nnz, r, K, K, a.q)
+        row_rates(x, none, nnz, u, inverse, &a.rule, cells, K, a.pitch, g, r, a.q)
     else:
-        row_rates(<const floating*>u, columns, nnz, inverse, &rule, cells, K, a.pitch, g, r)
-        for k in range(K):
-            a.q[k] = 0
-        for e in range(nnz):
-            for k in range(K):
-                a.q[k] += x[e] * r[e * K + k]
-    if decay > 0:
-        rule.eta *= decay
-        rule.l2 = 0
-        row_rates(<const double*>&one, <const int32_t*>&column, <Py_ssize_t>1, &one, &rule, a.bias, K, a.pitch, g,
-                  a.bias_rates)
-        for k in range(K):
-            a.q[k] += a.bias_rates[k]
+        row_rates(x, columns, nnz, u, inverse, &a.rule, cells, K, a.pitch, g, r, a.q)
     for k in range(K):
-        a.h[k] = -loss.follow(z[k], t[k], s, a.q[k], g[k])
-        if decay > 0:
-            a.bias[k] += a.h[k] * a.bias_rates[k]
+        rate = bias_rate(a, K, k, g[k], decay)
+        a.h[k] = -loss.follow(z[k], t[k], s, a.q[k] + rate, g[k])
+        a.bias[k] += a.h[k] * rate
     if dense:
         for k in range(K):
             axpys(<const floating*>(r + k * nnz), none, nnz, cells + k * nnz, <Py_ssize_t>1, &a.h[k])
@@ -178,6 +164,12 @@ cdef inline void follow_row(Adaptive* a, Loss loss, const floating* x, const ind
         for e in range(nnz):
             for k in range(K):
                 cells[place(columns, e) * a.pitch + k] += <floating>a.h[k] * r[e * K + k]
+
+
+cdef inline double bias_rate(Adaptive* a, Py_ssize_t K, Py_ssize_t k, double g, double decay) noexcept nogil:
+    """NORMALIZED: what a derivative of 1 takes off an intercept, once g is in its sum of squares."""
+    a.bias[K + k] += g * g
+    return decay * a.rule.eta / sqrt(a.bias[K + k]) if a.bias[K + k] > 0 else 0.0
 
 
 cdef inline Py_ssize_t place(const index_t* columns, Py_ssize_t j) noexcept nogil:
@@ -223,12 +215,9 @@ cdef inline void apply_gradient(Adaptive* a, const floating* x, const index_t* c
 
 cdef inline void apply_bias_gradient(Adaptive* a, Py_ssize_t K, double decay) noexcept nogil:
     cdef Py_ssize_t k
-    cdef double g
     if decay > 0 and a.rule.optimizer != NORMALIZED:
         adapt_bias(a, K, a.bias_gradient, decay)
     for k in range(K):
-        g = a.bias_gradient[k]
+        if decay > 0 and a.rule.optimizer == NORMALIZED:
+            a.bias[k] -= a.bias_gradient[k] * bias_rate(a, K, k, a.bias_gradient[k], decay)
         a.bias_gradient[k] = 0
-        if decay > 0 and a.rule.optimizer == NORMALIZED and g != 0:
-            a.bias[K + k] += g * g
-            a.bias[k] -= decay * a.rule.eta * g / sqrt(a.bias[K + k])

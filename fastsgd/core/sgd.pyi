@@ -12,10 +12,10 @@ STATE_FIELDS: tuple[str, ...]
 
 class Settings:
     eta0: float
-    average_from: float
-    batch_size: int
     strength: float
     l1_ratio: float
+    average_from: float
+    batch_size: int
     def __init__(
         self,
         *,

@@ -213,8 +213,8 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
     job.counted = got != NULL or (job.l2 > 0 and job.batch > 1)
     job.followed = job.l2 > 0 and not job.counted
     if settings.optimizer != SGD:
-        # Cells of the intercepts, and then four vectors of K.
-        bias_cell = np.concatenate([state.bias, state.bias_memory, np.zeros(4 * K)])
+        # Cells of the intercepts, and then three vectors of K.
+        bias_cell = np.concatenate([state.bias, state.bias_memory, np.zeros(3 * K)])
         job.bias = &bias_cell[0]
         open_adaptive(&job, settings, state, bias_cell)
         gradient = state.gradient
@@ -248,7 +248,7 @@ cdef void open_adaptive(Job* job, Settings settings, State state, double[::1] bi
     a.rows, a.lengths, a.pitch, a.gradient, a.grown = state.rows, state.lengths, state.pitch, NULL, False
     a.bias = &bias_cell[0]
     a.bias_gradient, a.q = &bias_cell[a.pitch], &bias_cell[a.pitch + K]
-    a.h, a.bias_rates = &bias_cell[a.pitch + 2 * K], &bias_cell[a.pitch + 3 * K]
+    a.h = &bias_cell[a.pitch + 2 * K]
 
 
 cdef Py_ssize_t divide_workspace(Job* job, const index_t* columns, const floating* tag, floating* space):

@@ -1,0 +1,107 @@
+"""One state from copies that were trained side by side under an optimiser with a step for each weight.
+
+Weights merge as in core/merge.pyx: their mean, carried on by a share of the last change. What is a sum over rows stays
+one: sums of squares and counts gain what all copies have gained. Running means become their mean.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ._arrays import Array
+from .core import sgd
+
+NAMES = {number: name for name, number in sgd.OPTIMIZERS.items()}
+
+
+class Block(NamedTuple):
+    """Weights (K, n), what the optimiser keeps of each besides, and of normalized 1 / scale (n,), 0 of no scale yet."""
+
+    weights: Array
+    kept: list[Array]
+    scale: Array
+
+
+def merge_cells(state: sgd.State, copies: list[sgd.State], velocity: sgd.State, l1: float, l2: float) -> None:
+    """Merge copies of the state into the first of them, but for `t`."""
+    name, new = NAMES[state.optimizer], copies[0]
+    moving = velocity.weights.reshape((-1, state.width) if state.feature_major else (state.width, -1))
+    moving = moving.T if state.feature_major else moving
+    _merge(name, _cells(state), [_cells(c) for c in copies], moving, l1, l2)
+    _merge(name, _biases(state), [_biases(c) for c in copies], velocity.bias[:, None], 0.0, 0.0)
+    for field in ("rows", "lengths"):
+        setattr(new, field, _gained(getattr(state, field), [getattr(c, field) for c in copies]))
+
+
+def _cells(state: sgd.State) -> Block:
+    matrix = state.weights.reshape((-1, state.pitch) if state.feature_major else (state.pitch, -1))
+    return _block(matrix.T if state.feature_major else matrix, state)
+
+
+def _biases(state: sgd.State) -> Block:
+    assert state.bias_memory is not None
+    rest = _block(np.concatenate([state.bias, state.bias_memory])[:, None], state)
+    kept = [state.bias_memory[i * state.width : (i + 1) * state.width, None] for i in range(len(rest.kept))]
+    return Block(state.bias[:, None], kept, rest.scale)
+
+
+def _block(matrix: Array, state: sgd.State) -> Block:
+    K = state.width
+    planes = {"adagrad": 2, "normalized": 2, "ftrl": 4, "adam": 3}[NAMES[state.optimizer]]
+    kept = [matrix[i * K : (i + 1) * K] for i in range(1, planes)]
+    return Block(matrix[:K], kept, matrix[planes * K] if NAMES[state.optimizer] == "normalized" else matrix[0])
+
+
+def _gained(before: float, after: list[float]) -> float:
+    return sum(after) - (len(after) - 1) * before
+
+
+def _sums(before: Array, after: list[Array]) -> Array:
+    """What a sum of squares has gained in all copies; rounding must not make it less than it was."""
+    total: Array = np.maximum(np.sum(after, axis=0) - (len(after) - 1) * before, before)
+    return total
+
+
+def _merge(name: str, before: Block, copies: list[Block], moving: Array, l1: float, l2: float) -> None:
+    if name == "normalized":
+        before = Block(before.weights.copy(), [before.kept[0].copy()], before.scale.copy())
+        _share_scale(before, copies)
+    old, count, new = before.weights.copy(), len(copies), copies[0]
+    mean = np.mean([c.weights for c in copies], axis=0, dtype=old.dtype)
+    weights = mean + old.dtype.type(1 - 1 / count) * moving
+    if l1:
+        weights[(weights * mean <= 0) & (mean != weights)] = 0
+    kept = [[c.kept[i] for c in copies] for i in range(len(new.kept))]
+    if name == "adam":
+        for i, values in enumerate(kept):
+            new.kept[i][:] = np.mean(values, axis=0, dtype=old.dtype)
+    elif name == "ftrl":
+        # D is (1 + sqrt(n)) / eta; eta is that of the copies that have seen the weight.
+        seen = np.sum([D > 0 for D in kept[2]], axis=0)
+        inverse = np.sum([D / (1 + np.sqrt(n)) for n, D in zip(kept[1], kept[2], strict=True)], axis=0)
+        n = _sums(before.kept[1], kept[1])
+        D = ((1 + np.sqrt(n)) * (inverse / np.maximum(seen, 1))).astype(old.dtype)
+        # While a weight is 0, z is the sum of its gradients.
+        z = np.sum(kept[0], axis=0) - (count - 1) * before.kept[0]
+        free = (weights == 0) & (np.abs(z) > l1) & (D > 0)
+        weights[free] = -(z - np.sign(z) * l1)[free] / (D[free] + l2)
+        new.kept[0][:] = np.where((weights == 0) | (D == 0), z, -weights * (D + l2) - np.sign(weights) * l1)
+        new.kept[1][:], new.kept[2][:] = n, D
+    else:
+        new.kept[0][:] = _sums(before.kept[0], kept[0])
+    moving[:] = weights - old
+    new.weights[:] = weights
+
+
+def _share_scale(before: Block, copies: list[Block]) -> None:
+    """Bring weights and sums of squares, which are in units of a column's scale, to the largest of the scales."""
+    blocks = (before, *copies)
+    smallest = np.min([np.where(b.scale > 0, b.scale, np.inf) for b in blocks], axis=0)
+    smallest[np.isinf(smallest)] = 0
+    for block in blocks:
+        f = np.where(block.scale > 0, smallest / np.where(block.scale > 0, block.scale, 1), 1)
+        block.weights[:] *= f.astype(block.weights.dtype)
+        block.kept[0][:] *= f.astype(block.weights.dtype) ** 2
+        block.scale[:] = smallest
