@@ -83,8 +83,9 @@ def _merge(name: str, before: Block, copies: list[Block], moving: Array, l1: flo
         inverse = np.sum([D / (1 + np.sqrt(n)) for n, D in zip(kept[1], kept[2], strict=True)], axis=0)
         n = _sums(before.kept[1], kept[1])
         D = ((1 + np.sqrt(n)) * (inverse / np.maximum(seen, 1))).astype(old.dtype)
-        # While a weight is 0, z is the sum of its gradients.
+        # While a weight is 0, z is the sum of its gradients; before, it belongs to the weight.
         z = np.sum(kept[0], axis=0) - (count - 1) * before.kept[0]
+        z = np.where(old == 0, z, np.clip(np.mean(kept[0], axis=0, dtype=old.dtype), -l1, l1))
         free = (weights == 0) & (np.abs(z) > l1) & (D > 0)
         weights[free] = -(z - np.sign(z) * l1)[free] / (D[free] + l2)
         new.kept[0][:] = np.where((weights == 0) | (D == 0), z, -weights * (D + l2) - np.sign(weights) * l1)

@@ -342,24 +342,25 @@ def test_fork_after_fit():
 
 
 @pytest.mark.parametrize("optimizer", ["adagrad", "normalized", "ftrl", "adam"])
-def test_optimisers_with_a_step_for_each_weight(optimizer):
+def test_optimisers_with_a_step_for_each_weight(optimizer, monkeypatch):
     """As good as one thread, the same bits every time, dense as sparse; l1 of ftrl leaves zeros."""
+    monkeypatch.setattr(_team, "MOST_ROUNDS", 32)
     A, y, _ = make_data(n=4000, d=30, K=3)
     for penalty in ("l2", "l1") if optimizer == "ftrl" else ("l2",):
-        models = []
-        for threads, layout in ((1, "csr32"), (2, "csr32"), (2, "csr32"), (2, "dense"), (4, "csr32")):
-            options = {"optimizer": optimizer, "learning_rate": "optimal", "penalty": penalty, "alpha": 1.0}
-            model = estimator("softmax", y, n_jobs=threads, max_iter=4, **options).fit(lay_out(A, layout), y)
-            models.append((model, model.loss_curve_[-1]))
-        (one, loss), (two, _), (again, _), (dense, _), (_, four) = models
+        options = {"optimizer": optimizer, "learning_rate": "optimal", "penalty": penalty, "max_iter": 4}
+        options["alpha"] = 5.0 if penalty == "l1" else 1.0
+        one, two, again, dense, four = (
+            estimator("softmax", y, n_jobs=threads, **options).fit(lay_out(A, layout), y)
+            for threads, layout in ((1, "csr32"), (2, "csr32"), (2, "csr32"), (2, "dense"), (4, "csr32"))
+        )
         assert np.array_equal(two.coef_, again.coef_)
         assert not np.array_equal(one.coef_, two.coef_)
         np.testing.assert_allclose(dense.coef_, two.coef_, rtol=1e-6, atol=1e-9)
         assert two.t_ == one.t_
-        assert two.loss_curve_[-1] < 1.03 * loss
-        if penalty == "l2":
-            assert four < 1.03 * loss
-        else:  # strong for the shares of four threads, whose copies start with few weights that are free
+        assert two.loss_curve_[-1] < 1.03 * one.loss_curve_[-1]
+        if penalty == "l2":  # of shares as small as those of four threads here, l1 takes 8 % more
+            assert four.loss_curve_[-1] < 1.03 * one.loss_curve_[-1]
+        else:
             assert 0 < (two.coef_ == 0).sum() < two.coef_.size
 
 
