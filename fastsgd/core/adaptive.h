@@ -181,20 +181,18 @@ enum { SOME = 256, SUMS = 16 }; /* gradients worked out at once; running sums of
         (void)columns;                                                                             \
         (void)pitch;                                                                               \
         for (ptrdiff_t k = 0; k < K; k++) {                                                        \
-            T *restrict G = w + (K + k) * d, *restrict rk = r + k * d, sum[SUMS] = {0};           \
+            T *restrict G = w + (K + k) * d, *restrict rk = r + k * d, sum[SUMS] = {0};            \
             const T gk = (T)g[k];                                                                  \
             ptrdiff_t j = 0;                                                                       \
-            for (; j + SUMS <= d; j += SUMS)                                                     \
-                for (int l = 0; l < SUMS; l++) {                                                  \
-                    rk[j + l] = fastsgd_rate_##TS(eta, more, gk * u[j + l], u[j + l] * inverse[j + l], G + j + l);\
+            for (ptrdiff_t i = 0; i < d; i++)                                                      \
+                rk[i] = fastsgd_rate_##TS(eta, more, gk * u[i], u[i] * inverse[i], G + i);         \
+            for (; j + SUMS <= d; j += SUMS)                                                       \
+                for (int l = 0; l < SUMS; l++)                                                     \
                     sum[l] += x[j + l] * rk[j + l];                                                \
-                }                                                                                  \
-            for (; j < d; j++) {                                                                   \
-                rk[j] = fastsgd_rate_##TS(eta, more, gk * u[j], u[j] * inverse[j], G + j);         \
-                sum[j % SUMS] += x[j] * rk[j];                                                    \
-            }                                                                                      \
+            for (; j < d; j++)                                                                     \
+                sum[j % SUMS] += x[j] * rk[j];                                                     \
             q[k] = 0;                                                                              \
-            for (int l = 0; l < SUMS; l++)                                                        \
+            for (int l = 0; l < SUMS; l++)                                                         \
                 q[k] += sum[l];                                                                    \
         }                                                                                          \
     }
