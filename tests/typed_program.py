@@ -140,7 +140,7 @@ def wrong(model: SGDClassifier, X: NDArray[Any], epoch: Epoch) -> None:
     convert_svmlight("rows.svm")  # type: ignore[call-arg]
     save_csr(CSR, X)  # type: ignore[arg-type]
     load_csr("folder", True)  # type: ignore[call-arg]
-    check_gradient("hinge", object(), 1)  # type: ignore[arg-type]
+    check_gradient("hinge")  # type: ignore[call-arg]
     losses.LOSSES["mine"] = losses.LOSSES["hinge"]  # type: ignore[index]
     losses.get_loss(1)  # type: ignore[arg-type]
     losses.zero_one(None, 1)  # type: ignore[arg-type]
