@@ -9,7 +9,7 @@ import numpy as np
 
 from ._arrays import Array
 from ._sklearn import Estimator
-from ._training import has_features
+from ._states import has_features
 from .core import sgd
 from .io import PathLike, load_archive, save_archive
 

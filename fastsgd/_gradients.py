@@ -10,9 +10,9 @@ import numpy as np
 from ._arrays import Array
 from ._holdout import losses_of
 from ._labels import Task
+from ._scores import scores_of
 from ._team import Piece
 from ._trained import Trained
-from ._training import scores_of
 from ._validation import Rows
 from .core import sgd
 

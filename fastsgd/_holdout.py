@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ._arrays import Array
-from ._training import scores_of
+from ._scores import scores_of
 from ._validation import Rows
 from .core import sgd
 from .core.losses import Loss

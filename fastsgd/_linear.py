@@ -10,10 +10,12 @@ import numpy as np
 from . import _validation as check
 from ._arrays import Array
 from ._parameters import Parameters
+from ._scores import decision
 from ._sklearn import NotFittedError, known_as, warn
+from ._states import coefficients, new_state, solution
 from ._threads import count_threads
 from ._trained import Solution, Trained
-from ._training import Source, coefficients, decision, new_state, solution
+from ._training import Source
 from ._tuning import FEWEST, ROWS, find_eta0
 from ._validation import Rows
 from .core import sgd

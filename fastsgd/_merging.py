@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ._arrays import Array
+from ._states import cells
 from .core import sgd
 
 NAMES = {number: name for name, number in sgd.OPTIMIZERS.items()}
@@ -27,17 +28,11 @@ class Block(NamedTuple):
 def merge_cells(state: sgd.State, copies: list[sgd.State], velocity: sgd.State, l1: float, l2: float) -> None:
     """Merge copies of the state into the first of them, but for `t`."""
     name, new = NAMES[state.optimizer], copies[0]
-    moving = velocity.weights.reshape((-1, state.width) if state.feature_major else (state.width, -1))
-    moving = moving.T if state.feature_major else moving
-    _merge(name, _cells(state), [_cells(c) for c in copies], moving, l1, l2)
+    before, after = _block(cells(state, state.weights), state), [_block(cells(c, c.weights), c) for c in copies]
+    _merge(name, before, after, cells(velocity, velocity.weights), l1, l2)
     _merge(name, _biases(state), [_biases(c) for c in copies], velocity.bias[:, None], 0.0, 0.0)
     for field in ("rows", "lengths"):
         setattr(new, field, _gained(getattr(state, field), [getattr(c, field) for c in copies]))
-
-
-def _cells(state: sgd.State) -> Block:
-    matrix = state.weights.reshape((-1, state.pitch) if state.feature_major else (state.pitch, -1))
-    return _block(matrix.T if state.feature_major else matrix, state)
 
 
 def _biases(state: sgd.State) -> Block:
@@ -48,8 +43,7 @@ def _biases(state: sgd.State) -> Block:
 
 
 def _block(matrix: Array, state: sgd.State) -> Block:
-    K = state.width
-    planes = {"adagrad": 2, "normalized": 2, "ftrl": 4, "adam": 3}[NAMES[state.optimizer]]
+    K, planes = state.width, state.planes
     kept = [matrix[i * K : (i + 1) * K] for i in range(1, planes)]
     return Block(matrix[:K], kept, matrix[planes * K] if NAMES[state.optimizer] == "normalized" else matrix[0])
 

@@ -11,10 +11,11 @@ import numpy as np
 from . import _validation as check
 from ._arrays import Array
 from ._parameters import seed
+from ._scores import forward
 from ._sklearn import NotFittedError, known_as
+from ._states import coefficients, layers
 from ._threads import count_threads
 from ._trained import Solution, Trained
-from ._training import coefficients, forward, layers
 from ._validation import Rows
 from .core import network, sgd
 from .core.losses import Loss

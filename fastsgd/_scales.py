@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ._arrays import PIECE, Array
-from ._training import cells, lay_out
+from ._states import cells, lay_out
 from ._validation import Rows
 from .core import sgd
 

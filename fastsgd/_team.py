@@ -13,6 +13,7 @@ import numpy as np
 
 from ._arrays import Array
 from ._merging import merge_cells
+from ._states import overwrite
 from ._validation import Rows
 from .core import network, sgd
 from .core.losses import Loss
@@ -204,17 +205,6 @@ class Team:
             self._copies[0], self._ours = copy.deepcopy(state), True
 
 
-def motionless(state: sgd.State) -> sgd.State:
-    """The velocity of a state that has not moved yet."""
-    weights = np.zeros(count_weights(state), state.weights.dtype)
-    return sgd.State(weights, np.zeros_like(state.bias), state.feature_major, state.hidden)
-
-
-def count_weights(state: sgd.State) -> int:
-    """How many weights there are, without what an optimiser keeps beside them."""
-    return state.width * state.features + state.hidden * state.outputs
-
-
 def combine_biases(state: sgd.State, copies: list[sgd.State], velocity: sgd.State) -> None:
     """What `merge` does, of the intercepts and their running average, into the first copy."""
     count, new = len(copies), copies[0]
@@ -228,13 +218,3 @@ def combine_biases(state: sgd.State, copies: list[sgd.State], velocity: sgd.Stat
                 total += c.averaged * c.average_bias
         new.average_bias = total / averaged
     new.bias, new.averaged = bias, averaged
-
-
-def overwrite(state: sgd.State, other: sgd.State) -> None:
-    """Make the state, of arrays like the other's, equal to it, in its own memory."""
-    for name in sgd.STATE_FIELDS:
-        value = getattr(other, name)
-        if isinstance(value, np.ndarray):
-            np.copyto(getattr(state, name), value)
-        else:
-            setattr(state, name, value)

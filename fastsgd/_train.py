@@ -22,8 +22,10 @@ from ._checkpoint import Checkpoint, load_checkpoint
 from ._labels import class_task, combine_weights
 from ._progress import Reporter
 from ._rows import Fitted, Report, codes_of, read_rows
+from ._scores import decision
+from ._states import solution
 from ._stream import Coder, Streamed, look_at_labels
-from ._training import BLOCKS, Epoch, Progress, Session, decision, solution
+from ._training import BLOCKS, Epoch, Progress, Session
 from ._validation import check_rows
 from .core import sgd
 from .disk import INDEX, Base

@@ -15,6 +15,7 @@ from ._labels import Task
 from ._parameters import Common, seed
 from ._scales import scale_columns
 from ._sklearn import ConvergenceWarning, warn
+from ._states import restore
 from ._threads import count_threads
 from ._training import (
     BLOCKS,
@@ -25,7 +26,6 @@ from ._training import (
     Source,
     Stored,
     finish,
-    restore,
     train,
 )
 from ._validation import Rows

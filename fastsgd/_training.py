@@ -11,18 +11,26 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ._arrays import CHUNK, Array
-from ._team import Crew, Piece, Team, count_weights, motionless
-from ._threads import for_each
-from ._validation import NO_COLUMNS, Rows
-from .core import checks, sgd
+from ._arrays import Array
+from ._scores import slice_length
+from ._states import (
+    check_state,
+    count_weights,
+    is_finite,
+    lay_out,
+    layers,
+    motionless,
+    restore,
+    settled,
+    solution,
+)
+from ._team import Crew, Piece, Team
+from ._validation import Rows
+from .core import sgd
 from .core.losses import Loss
 
-# Work between two looks at Python's signals: about a hundredth of a second.
-NONZEROS_PER_SLICE = 1_000_000
 # The norms of W follow the steps by differences; after so many they are measured afresh.
 STEPS_BETWEEN_MEASURES = 1024
-LARGEST = {np.dtype(dtype): float(np.finfo(dtype).max) for dtype in (np.float32, np.float64)}
 
 # shuffle="blocks": what a disk reads in one go, and how many of these are mixed, which stay in memory meanwhile.
 BLOCKS = "blocks"
@@ -226,180 +234,6 @@ class Stored:
             yield order
 
 
-def new_state(
-    n_outputs: int, n_features: int, dtype: np.dtype, feature_major: bool, optimizer: str = "sgd"
-) -> sgd.State:
-    number = sgd.OPTIMIZERS[optimizer]
-    weights = np.zeros(sgd.pitch(number, n_outputs) * n_features, dtype)
-    return sgd.State(weights, np.zeros(n_outputs), feature_major, optimizer=number)
-
-
-def cells(state: sgd.State, flat: Array) -> Array:
-    """All that `weights`, or an array of the weights' number, has for the features, as (numbers a feature, d)."""
-    pitch = state.pitch if flat is state.weights else state.width
-    flat = flat[: pitch * state.features] if state.hidden else flat
-    return flat.reshape(-1, pitch).T if state.feature_major else flat.reshape(pitch, -1)
-
-
-def coefficients(state: sgd.State, flat: Array) -> Array:
-    """The weights in a flat array of the state's layout, seen as (K, d); of a network, its first layer, (h, d)."""
-    return cells(state, flat)[: state.width]
-
-
-def lay_out(state: sgd.State, feature_major: bool) -> None:
-    """Give the state's arrays the layout for dense rows (class-major) or CSR (feature-major)."""
-    if state.feature_major == feature_major:
-        return
-    if state.pitch > 1:
-        for name in ("weights", "average", "received", "gradient"):
-            flat = getattr(state, name)
-            if flat is not None:
-                matrix = cells(state, flat)
-                rest = flat[matrix.size :]
-                turned = np.ascontiguousarray(matrix.T if feature_major else matrix).reshape(-1)
-                setattr(state, name, np.concatenate([turned, rest]) if rest.size else turned)
-    state.feature_major = feature_major
-
-
-def solution(state: sgd.State) -> tuple[Array, Array]:
-    """The model that the state stands for: (K, d) coefficients and (K,) intercepts.
-
-    The mean of the iterates if there is one, else the last iterate: the weights themselves, not a copy, once settled.
-    """
-    flat, bias = state.weights, state.bias
-    if state.average is not None and state.average_bias is not None and state.averaged:
-        flat, bias = mean_iterate(state, flat, state.average), state.average_bias
-    elif state.scale != 1:
-        flat = flat * flat.dtype.type(state.scale)
-    return coefficients(state, flat), bias.astype(flat.dtype)
-
-
-def layers(state: sgd.State) -> tuple[list[Array], list[Array]]:
-    """The network that the state stands for: weights (d, h) and (h, K), biases (h,) and (K,), as scikit-learn has them.
-
-    The weights are the state's own, not copies, once settled.
-    """
-    flat, hidden = state.weights, state.hidden
-    if state.scale != 1:
-        flat = flat * flat.dtype.type(state.scale)
-    second = flat[state.first :].reshape(-1, hidden)
-    bias = state.bias.astype(flat.dtype)
-    return [coefficients(state, flat).T, second.T], [bias[:hidden].copy(), bias[hidden:].copy()]
-
-
-def settled(state: sgd.State) -> sgd.State:
-    """The state were training to end here: itself, or a copy if weights have l1 to receive yet."""
-    if state.received is None:
-        return state
-    state = copy.deepcopy(state)
-    sgd.settle(state, state.weights)
-    return state
-
-
-def mean_iterate(state: sgd.State, weights: Array, average: Array) -> Array:
-    """The mean of the iterates, of all weights or of some."""
-    mean = np.empty_like(weights)
-    for first in range(0, weights.size, CHUNK):
-        part = slice(first, first + CHUNK)
-        mean[part] = (state.average_scale * weights[part].astype(np.float64) - average[part]) / state.averaged
-    return mean
-
-
-def decision(
-    rows: Rows, coef: Array, intercept: Array, order: Array | None = None, *, scale: float = 1.0, threads: int = 1
-) -> Array:
-    """Scores scale W x + b, (n, K) of the rows' dtype; only of the rows `order` if given.
-
-    Dense rows go through BLAS, which has threads of its own.
-    """
-    dtype, pitch = rows.data.dtype, intercept.size
-    if rows.sparse and coef.dtype == dtype and _is_feature_major(coef):
-        # Weights that an optimiser's numbers are between are not copied for it.
-        pitch, size = coef.strides[1] // coef.itemsize, coef.itemsize
-        length = (coef.shape[1] - 1) * pitch + coef.shape[0]
-        flat = np.lib.stride_tricks.as_strided(coef, (length,), (size,), writeable=False)
-    else:
-        flat = np.ascontiguousarray(coef.T if rows.sparse else coef, dtype).reshape(-1)
-    out = np.empty((rows.shape[0] if order is None else order.size, intercept.size), dtype)
-    step = slice_length(rows, intercept.size, 1)
-    if not rows.sparse and order is None:
-        step *= 16  # matmul is that much faster
-        X, W = rows.data.reshape(rows.shape), flat.reshape(coef.shape).T
-        with np.errstate(over="ignore", invalid="ignore"):
-            for first in range(0, len(out), step):
-                np.matmul(X[first : first + step], W, out=out[first : first + step])
-            if scale != 1:
-                out *= scale
-            out += intercept.astype(dtype, copy=False)
-        return out
-    bias = intercept.astype(np.float64, copy=False)
-
-    def score(first: int) -> None:
-        indptr, part = rows.indptr, None
-        if order is not None:
-            part = order[first : first + step]
-        elif indptr is not None:
-            indptr = indptr[first : first + step + 1]
-        sgd.scores(rows.data, rows.indices, indptr, part, flat, pitch, bias, scale, out[first : first + step])
-
-    pieces = range(0, len(out), step)
-    for_each(score, pieces, min(threads, len(pieces)))
-    return out
-
-
-def _is_feature_major(coef: Array) -> bool:
-    """Whether (K, d) coefficients are in the memory of CSR rows' weights, apart or not."""
-    across, along = coef.strides
-    one = coef.itemsize
-    return (across == one or len(coef) == 1) and coef.shape[1] > 0 and along % one == 0 and along >= len(coef) * one
-
-
-def scores_of(state: sgd.State, rows: Rows, order: Array | None = None, *, threads: int = 1) -> Array:
-    """Scores of the model that the state stands for, as `decision`."""
-    if state.hidden:
-        return forward(rows, *layers(state), str(state.activation), order, threads=threads)
-    return decision(rows, *solution(state), order, threads=threads)
-
-
-def forward(
-    rows: Rows, coefs: Sequence[Array], intercepts: Sequence[Array], activation: str, order: Array | None = None, *,
-    threads: int = 1,
-) -> Array:  # fmt: skip
-    """Scores of a network, (n, K) of the rows' dtype; only of the rows `order` if given."""
-    dtype, n = rows.data.dtype, rows.shape[0] if order is None else order.size
-    out = np.empty((n, intercepts[1].size), dtype)
-    second = np.ascontiguousarray(coefs[1].T, dtype)
-    step = max(1, 16 * CHUNK // intercepts[0].size)
-    for first in range(0, n, step):
-        part, chosen = rows, None
-        if order is not None:
-            chosen = order[first : first + step]
-        elif n > step:
-            part = rows.part(first, min(n, first + step))
-        units = decision(part, coefs[0].T, intercepts[0], chosen, threads=threads)
-        ACTIVATIONS[activation](units)
-        inner = Rows(units.reshape(-1), NO_COLUMNS, None, units.shape)
-        out[first : first + step] = decision(inner, second, intercepts[1])
-    return out
-
-
-def _logistic(a: Array) -> None:
-    with np.errstate(over="ignore"):
-        np.negative(a, out=a)
-        np.exp(a, out=a)
-        a += 1
-        np.reciprocal(a, out=a)
-
-
-# In place.
-ACTIVATIONS: dict[str, Callable[[Array], object]] = {
-    "identity": lambda a: None,
-    "logistic": _logistic,
-    "tanh": lambda a: np.tanh(a, out=a),
-    "relu": lambda a: np.maximum(a, 0, out=a),
-}
-
-
 def train(loss: Loss, settings: sgd.Settings, state: sgd.State, source: Source, plan: Plan, progress: Progress) -> None:
     """Train `state` in place until `plan.epochs` passes are made or the criterion is met, going on from `progress`.
 
@@ -530,62 +364,6 @@ def needs_measure(state: sgd.State, steps: int | None) -> bool:
     if not math.isfinite(state.sum_squares):
         return True
     return state.t > 1 and (steps is None or state.t % STEPS_BETWEEN_MEASURES < steps)
-
-
-def is_finite(state: sgd.State, touched: Array | None) -> bool:
-    """Whether the model is, as far as the columns `touched` of CSR rows can have changed it (None: all of it)."""
-    weights, average, bias = state.weights, state.average, state.bias
-    if touched is not None:
-        rest = weights[state.first :]
-        weights = np.concatenate([_of_columns(weights[: state.first], touched, state.pitch), rest])
-        average = None if average is None else _of_columns(average, touched, state.width)
-    if average is not None and state.averaged and state.average_bias is not None:
-        with np.errstate(over="ignore", invalid="ignore"):
-            weights, bias = mean_iterate(state, weights, average), state.average_bias
-    return checks.first_nonfinite(weights) < 0 and checks.first_beyond(bias, LARGEST[weights.dtype]) < 0
-
-
-def _of_columns(flat: Array, columns: Array, outputs: int) -> Array:
-    """What a feature-major array has for some columns."""
-    return flat.take(columns) if outputs == 1 else flat.reshape(-1, outputs).take(columns, axis=0).reshape(-1)
-
-
-def check_state(state: sgd.State, rows: Rows, targets: Array) -> None:
-    """That the state fits the rows: the kernel trusts it, and its arrays may come from a file or from the caller."""
-    outputs, dtype, fits = state.outputs, rows.data.dtype, has_features(state, rows.shape[1])
-    for array in (state.weights, state.average, state.received, state.gradient):
-        fits &= array is None or array.dtype == dtype
-    for array in (state.bias, state.average_bias):
-        fits &= array is None or (array.shape == (state.hidden + outputs,) and array.dtype == np.float64)
-    fits &= (state.average is None) == (state.average_bias is None)
-    fits &= targets.shape[1] == outputs or (targets.shape[1] == 1 and bool(targets.max() < outputs))
-    if not fits:
-        raise ValueError("the model's state does not fit the data: fit the model again")
-
-
-def has_features(state: sgd.State, n_features: int) -> bool:
-    """Whether the sizes of the arrays are those of so many features, and of one another."""
-    if state.hidden < 0 or not 0 <= state.optimizer < len(sgd.OPTIMIZERS):
-        return False
-    size = state.width * n_features + state.hidden * state.outputs
-    fits = state.features == n_features and state.first == state.pitch * n_features and state.weights.ndim == 1
-    for array in (state.average, state.received, state.gradient):
-        fits &= array is None or array.shape == (size,)
-    memory = state.bias_memory
-    if state.optimizer == 0:
-        return fits and memory is None
-    return fits and memory is not None and memory.shape == (state.pitch - state.width,) and memory.dtype == np.float64
-
-
-def slice_length(rows: Rows, n_outputs: int, batch_size: int) -> int:
-    """Rows per call of the kernel: whole batches, of about NONZEROS_PER_SLICE multiply-adds."""
-    per_row = max(1, rows.nnz * n_outputs // rows.shape[0])
-    return max(1, NONZEROS_PER_SLICE // per_row // batch_size) * batch_size
-
-
-def restore(state: sgd.State, earlier: sgd.State) -> None:
-    for name in sgd.STATE_FIELDS:
-        setattr(state, name, getattr(earlier, name))
 
 
 def _divergence(what: str, epoch: int, plan: Plan) -> Divergence:

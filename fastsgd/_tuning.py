@@ -8,8 +8,9 @@ import math
 import numpy as np
 
 from ._holdout import losses_of
-from ._team import Piece, overwrite
-from ._training import check_state, lay_out, scores_of
+from ._scores import scores_of
+from ._states import check_state, lay_out, overwrite
+from ._team import Piece
 from .core import sgd
 from .core.losses import Loss
 

@@ -43,7 +43,7 @@ def assert_no_threads():
         if threading.active_count() == 1:
             break
         time.sleep(0.01)
-    assert threading.active_count() == 1
+    assert threading.enumerate() == [threading.main_thread()]
 
 
 def stacked(blocks):

@@ -132,7 +132,7 @@ def test_parameters_are_checked_again_when_they_change():
 @pytest.mark.parametrize("n_jobs", [2, 3, -1])
 @pytest.mark.parametrize("y", [Y2, Y3])
 def test_scores_are_the_same_on_any_number_of_threads(n_jobs, y, monkeypatch):
-    monkeypatch.setattr(fastsgd._training, "NONZEROS_PER_SLICE", 20)
+    monkeypatch.setattr(fastsgd._scores, "NONZEROS_PER_SLICE", 20)
     model = classifier(**ONLINE).fit(A, y)
     alone = model.decision_function(A)
     np.testing.assert_array_equal(model.set_params(n_jobs=n_jobs).decision_function(A), alone)

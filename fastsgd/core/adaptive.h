@@ -36,7 +36,12 @@ typedef struct {
 } fastsgd_rule;
 
 /* Of four vectors of four numbers. */
-#if defined(__GNUC__) || defined(__clang__)
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define FASTSGD_SHUFFLES /* clang, and gcc from 12 on */
+#endif
+#endif
+#ifdef FASTSGD_SHUFFLES
 #define FASTSGD_TRANSPOSE(c)                                                                       \
     do {                                                                                           \
         __typeof__((c)[0]) a = __builtin_shufflevector((c)[0], (c)[1], 0, 4, 1, 5);                \
@@ -266,7 +271,7 @@ enum { SOME = 256, SUMS = 16 }; /* gradients worked out at once; running sums of
             return;                                                                                \
         }                                                                                          \
         for (; e + 4 <= nnz; e += 4) {                                                             \
-            T FASTSGD_VECTOR(T, 4) c[4];                                                           \
+            fastsgd_four_##TS c[4];                                                                \
             for (int i = 0; i < 4; i++)                                                            \
                 FASTSGD_LOAD(c[i], w + 4 * (ptrdiff_t)columns[e + i]);                             \
             FASTSGD_TRANSPOSE(c);                                                                  \
@@ -291,7 +296,7 @@ enum { SOME = 256, SUMS = 16 }; /* gradients worked out at once; running sums of
             return;                                                                                \
         }                                                                                          \
         for (; e + 4 <= nnz; e += 4) {                                                             \
-            T FASTSGD_VECTOR(T, 4) c[4];                                                           \
+            fastsgd_four_##TS c[4];                                                                \
             for (int i = 0; i < 4; i++)                                                            \
                 FASTSGD_LOAD(c[i], in + i * nnz + e);                                              \
             FASTSGD_TRANSPOSE(c);                                                                  \

@@ -117,6 +117,11 @@ cdef class State:
             self.bias_memory = np.zeros(self.pitch - len(bias))
 
     @property
+    def planes(self):
+        """Numbers that a weight has, itself among them."""
+        return planes_of(self.optimizer)
+
+    @property
     def pitch(self):
         """Numbers in `weights` that a feature has."""
         return pitch_of(self.optimizer, self.width)
@@ -134,7 +139,7 @@ cdef class State:
     @property
     def first(self):
         """How many of the numbers in `weights` belong to features, and are laid out as the rows are."""
-        return len(self.weights) - self.hidden * self.outputs * planes_of(self.optimizer)
+        return len(self.weights) - self.hidden * self.outputs * self.planes
 
     @property
     def features(self):

@@ -1,0 +1,117 @@
+"""Scores of rows by a model: linear, or a network of one hidden layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ._arrays import CHUNK, Array
+from ._states import layers, solution
+from ._threads import for_each
+from ._validation import NO_COLUMNS, Rows
+from .core import sgd
+
+# Work between two looks at Python's signals: about a hundredth of a second.
+NONZEROS_PER_SLICE = 1_000_000
+
+
+def slice_length(rows: Rows, n_outputs: int, batch_size: int) -> int:
+    """Rows per call of the kernel: whole batches, of about NONZEROS_PER_SLICE multiply-adds."""
+    per_row = max(1, rows.nnz * n_outputs // rows.shape[0])
+    return max(1, NONZEROS_PER_SLICE // per_row // batch_size) * batch_size
+
+
+def decision(
+    rows: Rows, coef: Array, intercept: Array, order: Array | None = None, *, scale: float = 1.0, threads: int = 1
+) -> Array:
+    """Scores scale W x + b, (n, K) of the rows' dtype; only of the rows `order` if given.
+
+    Dense rows go through BLAS, which has threads of its own.
+    """
+    dtype, pitch = rows.data.dtype, intercept.size
+    if rows.sparse and coef.dtype == dtype and _is_feature_major(coef):
+        # Weights that an optimiser's numbers are between are not copied for it.
+        pitch, size = coef.strides[1] // coef.itemsize, coef.itemsize
+        length = (coef.shape[1] - 1) * pitch + coef.shape[0]
+        flat = np.lib.stride_tricks.as_strided(coef, (length,), (size,), writeable=False)
+    else:
+        flat = np.ascontiguousarray(coef.T if rows.sparse else coef, dtype).reshape(-1)
+    out = np.empty((rows.shape[0] if order is None else order.size, intercept.size), dtype)
+    step = slice_length(rows, intercept.size, 1)
+    if not rows.sparse and order is None:
+        step *= 16  # matmul is that much faster
+        X, W = rows.data.reshape(rows.shape), flat.reshape(coef.shape).T
+        with np.errstate(over="ignore", invalid="ignore"):
+            for first in range(0, len(out), step):
+                np.matmul(X[first : first + step], W, out=out[first : first + step])
+            if scale != 1:
+                out *= scale
+            out += intercept.astype(dtype, copy=False)
+        return out
+    bias = intercept.astype(np.float64, copy=False)
+
+    def score(first: int) -> None:
+        indptr, part = rows.indptr, None
+        if order is not None:
+            part = order[first : first + step]
+        elif indptr is not None:
+            indptr = indptr[first : first + step + 1]
+        sgd.scores(rows.data, rows.indices, indptr, part, flat, pitch, bias, scale, out[first : first + step])
+
+    pieces = range(0, len(out), step)
+    for_each(score, pieces, min(threads, len(pieces)))
+    return out
+
+
+def _is_feature_major(coef: Array) -> bool:
+    """Whether (K, d) coefficients are in the memory of CSR rows' weights, apart or not."""
+    across, along = coef.strides
+    one = coef.itemsize
+    return (across == one or len(coef) == 1) and coef.shape[1] > 0 and along % one == 0 and along >= len(coef) * one
+
+
+def scores_of(state: sgd.State, rows: Rows, order: Array | None = None, *, threads: int = 1) -> Array:
+    """Scores of the model that the state stands for, as `decision`."""
+    if state.hidden:
+        return forward(rows, *layers(state), str(state.activation), order, threads=threads)
+    return decision(rows, *solution(state), order, threads=threads)
+
+
+def forward(
+    rows: Rows, coefs: Sequence[Array], intercepts: Sequence[Array], activation: str, order: Array | None = None, *,
+    threads: int = 1,
+) -> Array:  # fmt: skip
+    """Scores of a network, (n, K) of the rows' dtype; only of the rows `order` if given."""
+    dtype, n = rows.data.dtype, rows.shape[0] if order is None else order.size
+    out = np.empty((n, intercepts[1].size), dtype)
+    second = np.ascontiguousarray(coefs[1].T, dtype)
+    step = max(1, 16 * CHUNK // intercepts[0].size)
+    for first in range(0, n, step):
+        part, chosen = rows, None
+        if order is not None:
+            chosen = order[first : first + step]
+        elif n > step:
+            part = rows.part(first, min(n, first + step))
+        units = decision(part, coefs[0].T, intercepts[0], chosen, threads=threads)
+        ACTIVATIONS[activation](units)
+        inner = Rows(units.reshape(-1), NO_COLUMNS, None, units.shape)
+        out[first : first + step] = decision(inner, second, intercepts[1])
+    return out
+
+
+def _logistic(a: Array) -> None:
+    with np.errstate(over="ignore"):
+        np.negative(a, out=a)
+        np.exp(a, out=a)
+        a += 1
+        np.reciprocal(a, out=a)
+
+
+# In place.
+ACTIVATIONS: dict[str, Callable[[Array], object]] = {
+    "identity": lambda a: None,
+    "logistic": _logistic,
+    "tanh": lambda a: np.tanh(a, out=a),
+    "relu": lambda a: np.maximum(a, 0, out=a),
+}

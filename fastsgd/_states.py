@@ -1,0 +1,163 @@
+"""The arrays of a training state: their sizes and layout, what is done to all of them, and the model they stand for."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+
+from ._arrays import CHUNK, Array
+from ._validation import Rows
+from .core import checks, sgd
+
+LARGEST = {np.dtype(dtype): float(np.finfo(dtype).max) for dtype in (np.float32, np.float64)}
+
+
+def new_state(
+    n_outputs: int, n_features: int, dtype: np.dtype, feature_major: bool, optimizer: str = "sgd"
+) -> sgd.State:
+    number = sgd.OPTIMIZERS[optimizer]
+    weights = np.zeros(sgd.pitch(number, n_outputs) * n_features, dtype)
+    return sgd.State(weights, np.zeros(n_outputs), feature_major, optimizer=number)
+
+
+def cells(state: sgd.State, flat: Array) -> Array:
+    """All that `weights`, or an array of the weights' number, has for the features, as (numbers a feature, d)."""
+    pitch = state.pitch if flat is state.weights else state.width
+    flat = flat[: pitch * state.features] if state.hidden else flat
+    return flat.reshape(-1, pitch).T if state.feature_major else flat.reshape(pitch, -1)
+
+
+def coefficients(state: sgd.State, flat: Array) -> Array:
+    """The weights in a flat array of the state's layout, seen as (K, d); of a network, its first layer, (h, d)."""
+    return cells(state, flat)[: state.width]
+
+
+def lay_out(state: sgd.State, feature_major: bool) -> None:
+    """Give the state's arrays the layout for dense rows (class-major) or CSR (feature-major)."""
+    if state.feature_major == feature_major:
+        return
+    if state.pitch > 1:
+        for name in ("weights", "average", "received", "gradient"):
+            flat = getattr(state, name)
+            if flat is not None:
+                matrix = cells(state, flat)
+                rest = flat[matrix.size :]
+                turned = np.ascontiguousarray(matrix.T if feature_major else matrix).reshape(-1)
+                setattr(state, name, np.concatenate([turned, rest]) if rest.size else turned)
+    state.feature_major = feature_major
+
+
+def solution(state: sgd.State) -> tuple[Array, Array]:
+    """The model that the state stands for: (K, d) coefficients and (K,) intercepts.
+
+    The mean of the iterates if there is one, else the last iterate: the weights themselves, not a copy, once settled.
+    """
+    flat, bias = state.weights, state.bias
+    if state.average is not None and state.average_bias is not None and state.averaged:
+        flat, bias = mean_iterate(state, flat, state.average), state.average_bias
+    elif state.scale != 1:
+        flat = flat * flat.dtype.type(state.scale)
+    return coefficients(state, flat), bias.astype(flat.dtype)
+
+
+def layers(state: sgd.State) -> tuple[list[Array], list[Array]]:
+    """The network that the state stands for: weights (d, h) and (h, K), biases (h,) and (K,), as scikit-learn has them.
+
+    The weights are the state's own, not copies, once settled.
+    """
+    flat, hidden = state.weights, state.hidden
+    if state.scale != 1:
+        flat = flat * flat.dtype.type(state.scale)
+    second = flat[state.first :].reshape(-1, hidden)
+    bias = state.bias.astype(flat.dtype)
+    return [coefficients(state, flat).T, second.T], [bias[:hidden].copy(), bias[hidden:].copy()]
+
+
+def settled(state: sgd.State) -> sgd.State:
+    """The state were training to end here: itself, or a copy if weights have l1 to receive yet."""
+    if state.received is None:
+        return state
+    state = copy.deepcopy(state)
+    sgd.settle(state, state.weights)
+    return state
+
+
+def mean_iterate(state: sgd.State, weights: Array, average: Array) -> Array:
+    """The mean of the iterates, of all weights or of some."""
+    mean = np.empty_like(weights)
+    for first in range(0, weights.size, CHUNK):
+        part = slice(first, first + CHUNK)
+        mean[part] = (state.average_scale * weights[part].astype(np.float64) - average[part]) / state.averaged
+    return mean
+
+
+def is_finite(state: sgd.State, touched: Array | None) -> bool:
+    """Whether the model is, as far as the columns `touched` of CSR rows can have changed it (None: all of it)."""
+    weights, average, bias = state.weights, state.average, state.bias
+    if touched is not None:
+        rest = weights[state.first :]
+        weights = np.concatenate([_of_columns(weights[: state.first], touched, state.pitch), rest])
+        average = None if average is None else _of_columns(average, touched, state.width)
+    if average is not None and state.averaged and state.average_bias is not None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            weights, bias = mean_iterate(state, weights, average), state.average_bias
+    return checks.first_nonfinite(weights) < 0 and checks.first_beyond(bias, LARGEST[weights.dtype]) < 0
+
+
+def _of_columns(flat: Array, columns: Array, outputs: int) -> Array:
+    """What a feature-major array has for some columns."""
+    return flat.take(columns) if outputs == 1 else flat.reshape(-1, outputs).take(columns, axis=0).reshape(-1)
+
+
+def check_state(state: sgd.State, rows: Rows, targets: Array) -> None:
+    """That the state fits the rows: the kernel trusts it, and its arrays may come from a file or from the caller."""
+    outputs, dtype, fits = state.outputs, rows.data.dtype, has_features(state, rows.shape[1])
+    for array in (state.weights, state.average, state.received, state.gradient):
+        fits &= array is None or array.dtype == dtype
+    for array in (state.bias, state.average_bias):
+        fits &= array is None or (array.shape == (state.hidden + outputs,) and array.dtype == np.float64)
+    fits &= (state.average is None) == (state.average_bias is None)
+    fits &= targets.shape[1] == outputs or (targets.shape[1] == 1 and bool(targets.max() < outputs))
+    if not fits:
+        raise ValueError("the model's state does not fit the data: fit the model again")
+
+
+def has_features(state: sgd.State, n_features: int) -> bool:
+    """Whether the sizes of the arrays are those of so many features, and of one another."""
+    if state.hidden < 0 or not 0 <= state.optimizer < len(sgd.OPTIMIZERS):
+        return False
+    size = state.width * n_features + state.hidden * state.outputs
+    fits = state.features == n_features and state.first == state.pitch * n_features and state.weights.ndim == 1
+    for array in (state.average, state.received, state.gradient):
+        fits &= array is None or array.shape == (size,)
+    memory = state.bias_memory
+    if state.optimizer == 0:
+        return fits and memory is None
+    return fits and memory is not None and memory.shape == (state.pitch - state.width,) and memory.dtype == np.float64
+
+
+def motionless(state: sgd.State) -> sgd.State:
+    """The velocity of a state that has not moved yet."""
+    weights = np.zeros(count_weights(state), state.weights.dtype)
+    return sgd.State(weights, np.zeros_like(state.bias), state.feature_major, state.hidden)
+
+
+def count_weights(state: sgd.State) -> int:
+    """How many weights there are, without what an optimiser keeps beside them."""
+    return state.width * state.features + state.hidden * state.outputs
+
+
+def overwrite(state: sgd.State, other: sgd.State) -> None:
+    """Make the state, of arrays like the other's, equal to it, in its own memory."""
+    for name in sgd.STATE_FIELDS:
+        value = getattr(other, name)
+        if isinstance(value, np.ndarray):
+            np.copyto(getattr(state, name), value)
+        else:
+            setattr(state, name, value)
+
+
+def restore(state: sgd.State, earlier: sgd.State) -> None:
+    for name in sgd.STATE_FIELDS:
+        setattr(state, name, getattr(earlier, name))
