@@ -9,8 +9,7 @@ import numpy as np
 
 from ._arrays import Array
 from ._sklearn import Estimator
-from ._states import has_features
-from .core import sgd
+from .core import checks, sgd
 from .io import PathLike, load_archive, save_archive
 
 # What a model file keeps beside state and classes.
@@ -83,7 +82,7 @@ class Archived(Estimator):
         model = cls(**parameters)
         model._state = state = unpack(header["state"], arrays, "state")
         vars(model).update(header["fitted"], t_=state.t)
-        if not has_features(state, model.n_features_in_):
+        if not checks.has_features(state, model.n_features_in_):
             raise KeyError("arrays of the sizes that the header says")
         if "classes_" in arrays:
             classes = arrays["classes_"]

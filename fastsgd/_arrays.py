@@ -11,7 +11,7 @@ Array = NDArray[Any]
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 CHUNK = 1 << 16  # values that a temporary array holds where one of all would cost memory
-PIECE = 1 << 22  # values between two looks at Python's signals; from memory that takes milliseconds
+PIECE = 1 << 20  # values between two looks at Python's signals, and a thread's share; from memory half a millisecond
 
 
 def as_array(values: Any, name: str) -> Array:

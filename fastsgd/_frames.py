@@ -33,8 +33,7 @@ def column_names(X: Any) -> list[Any] | None:
     """The names of a table's columns, whatever their types; None if X is no table."""
     if _is_plain(X):
         return None
-    if _is_a(X, "polars", "LazyFrame"):
-        raise ValueError("X is a LazyFrame, whose rows are not there yet; pass X.collect()")
+    _refuse_lazy(X)
     names = getattr(X, "column_names", None)  # pyarrow, whose `columns` are the values
     names = getattr(X, "columns", None) if names is None else names
     return None if names is None or callable(names) else list(names)
@@ -50,6 +49,7 @@ def unpack(X: Any, dtype: Any) -> Any:
     """
     if _is_plain(X):
         return X
+    _refuse_lazy(X)
     if _is_a(X, "pandas", "DataFrame"):
         kinds = set(X.dtypes)
         if len(kinds) == 1 and isinstance(kind := kinds.pop(), np.dtype) and kind.kind in "fiub":
@@ -70,6 +70,11 @@ def _is_plain(X: Any) -> bool:
     """Whether X is of the commonest kinds that are no tables, told at once."""
     kind = type(X)  # a table may have a column `tocsr`, its type has not
     return kind in NO_TABLES or hasattr(kind, "tocsr")
+
+
+def _refuse_lazy(X: Any) -> None:
+    if _is_a(X, "polars", "LazyFrame"):
+        raise ValueError("X is a LazyFrame, whose rows are not there yet; pass X.collect()")
 
 
 def _is_a(X: Any, library: str, *kinds: str) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ._arrays import CHUNK, Array
 from ._validation import check_weights
+from .core import checks
 from .core.losses import Loss
 from .losses import get_loss
 
@@ -61,11 +62,11 @@ class Task:
 def class_task(name: str, epsilon: float, codes: Array, classes: Array, shares: Array | None, dtype: Any) -> Task:
     """One class a row, or for `shares` (n, n_classes) the probability of each."""
     two = len(classes) == 2
-    if shares is None:
+    if shares is None and two:
+        targets = np.empty((codes.size, 1), dtype)
+        checks.signs(codes, targets)
+    elif shares is None:
         targets = codes.astype(dtype).reshape(-1, 1)
-        if two:  # -1 and 1
-            targets += targets
-            targets -= 1
     else:
         targets = (2 * shares[:, 1:] - 1).astype(dtype) if two else np.ascontiguousarray(shares, dtype)
     loss = get_loss(TWO_CLASSES.get(name, name) if two else name, epsilon=epsilon)

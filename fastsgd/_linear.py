@@ -18,7 +18,7 @@ from ._trained import Solution, Trained
 from ._training import Source
 from ._tuning import FEWEST, ROWS, find_eta0
 from ._validation import Rows
-from .core import sgd
+from .core import checks, sgd
 from .core.losses import Loss
 
 
@@ -184,8 +184,8 @@ class LinearSGD(Parameters, Trained):
             coef, intercept = self._coefficients()
         rows = self._known_rows(X, values=False)
         scores = decision(rows, coef, intercept, scale=scale, threads=count_threads(self.n_jobs))
-        if rows.sparse and not np.isfinite(scores).all():  # as every value that is not finite makes its row's scores
-            check.check_values(rows, check.feature_names(X))
+        if rows.sparse and checks.first_nonfinite(scores.reshape(-1)) >= 0:  # as a value that is not finite makes them
+            check.check_values(rows, X)
         return scores
 
     def densify(self) -> Self:

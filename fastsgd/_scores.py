@@ -29,27 +29,21 @@ def decision(
 
     Dense rows go through BLAS, which has threads of its own.
     """
-    dtype, pitch = rows.data.dtype, intercept.size
-    if rows.sparse and coef.dtype == dtype and _is_feature_major(coef):
-        # Weights that an optimiser's numbers are between are not copied for it.
-        pitch, size = coef.strides[1] // coef.itemsize, coef.itemsize
-        length = (coef.shape[1] - 1) * pitch + coef.shape[0]
-        flat = np.lib.stride_tricks.as_strided(coef, (length,), (size,), writeable=False)
-    else:
-        flat = np.ascontiguousarray(coef.T if rows.sparse else coef, dtype).reshape(-1)
-    out = np.empty((rows.shape[0] if order is None else order.size, intercept.size), dtype)
-    step = slice_length(rows, intercept.size, 1)
+    dtype, bias = rows.data.dtype, intercept.astype(np.float64, copy=False)
+    if not rows.sparse:
+        coef = np.ascontiguousarray(coef, dtype)
+    elif coef.dtype != dtype or not _is_feature_major(coef):
+        coef = np.ascontiguousarray(coef.T, dtype).T
+    out = np.empty((rows.shape[0] if order is None else order.size, bias.size), dtype)
+    step = slice_length(rows, bias.size, 1)
     if not rows.sparse and order is None:
-        step *= 16  # matmul is that much faster
-        X, W = rows.data.reshape(rows.shape), flat.reshape(coef.shape).T
+        step *= 16  # BLAS is that much faster
+        X, W = rows.data.reshape(rows.shape), coef.T
         with np.errstate(over="ignore", invalid="ignore"):
             for first in range(0, len(out), step):
-                np.matmul(X[first : first + step], W, out=out[first : first + step])
-            if scale != 1:
-                out *= scale
-            out += intercept.astype(dtype, copy=False)
+                np.dot(X[first : first + step], W, out[first : first + step])
+        sgd.shift(out, scale, bias)
         return out
-    bias = intercept.astype(np.float64, copy=False)
 
     def score(first: int) -> None:
         indptr, part = rows.indptr, None
@@ -57,15 +51,14 @@ def decision(
             part = order[first : first + step]
         elif indptr is not None:
             indptr = indptr[first : first + step + 1]
-        sgd.scores(rows.data, rows.indices, indptr, part, flat, pitch, bias, scale, out[first : first + step])
+        sgd.scores(rows.data, rows.indices, indptr, part, coef, bias, scale, out[first : first + step])
 
-    pieces = range(0, len(out), step)
-    for_each(score, pieces, min(threads, len(pieces)))
+    for_each(score, range(0, len(out), step), threads)
     return out
 
 
 def _is_feature_major(coef: Array) -> bool:
-    """Whether (K, d) coefficients are in the memory of CSR rows' weights, apart or not."""
+    """Whether (K, d) coefficients are laid out as the weights for CSR rows, an optimiser's numbers between them or not."""
     across, along = coef.strides
     one = coef.itemsize
     return (across == one or len(coef) == 1) and coef.shape[1] > 0 and along % one == 0 and along >= len(coef) * one

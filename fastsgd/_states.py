@@ -7,10 +7,8 @@ import copy
 import numpy as np
 
 from ._arrays import CHUNK, Array
-from ._validation import Rows
+from ._validation import NO_COLUMNS, Rows
 from .core import checks, sgd
-
-LARGEST = {np.dtype(dtype): float(np.finfo(dtype).max) for dtype in (np.float32, np.float64)}
 
 
 def new_state(
@@ -94,47 +92,13 @@ def mean_iterate(state: sgd.State, weights: Array, average: Array) -> Array:
 
 def is_finite(state: sgd.State, touched: Array | None) -> bool:
     """Whether the model is, as far as the columns `touched` of CSR rows can have changed it (None: all of it)."""
-    weights, average, bias = state.weights, state.average, state.bias
-    if touched is not None:
-        rest = weights[state.first :]
-        weights = np.concatenate([_of_columns(weights[: state.first], touched, state.pitch), rest])
-        average = None if average is None else _of_columns(average, touched, state.width)
-    if average is not None and state.averaged and state.average_bias is not None:
-        with np.errstate(over="ignore", invalid="ignore"):
-            weights, bias = mean_iterate(state, weights, average), state.average_bias
-    return checks.first_nonfinite(weights) < 0 and checks.first_beyond(bias, LARGEST[weights.dtype]) < 0
-
-
-def _of_columns(flat: Array, columns: Array, outputs: int) -> Array:
-    """What a feature-major array has for some columns."""
-    return flat.take(columns) if outputs == 1 else flat.reshape(-1, outputs).take(columns, axis=0).reshape(-1)
+    return checks.is_finite(state, state.weights, NO_COLUMNS if touched is None else touched)
 
 
 def check_state(state: sgd.State, rows: Rows, targets: Array) -> None:
     """That the state fits the rows: the kernel trusts it, and its arrays may come from a file or from the caller."""
-    outputs, dtype, fits = state.outputs, rows.data.dtype, has_features(state, rows.shape[1])
-    for array in (state.weights, state.average, state.received, state.gradient):
-        fits &= array is None or array.dtype == dtype
-    for array in (state.bias, state.average_bias):
-        fits &= array is None or (array.shape == (state.hidden + outputs,) and array.dtype == np.float64)
-    fits &= (state.average is None) == (state.average_bias is None)
-    fits &= targets.shape[1] == outputs or (targets.shape[1] == 1 and bool(targets.max() < outputs))
-    if not fits:
+    if not checks.fits(state, rows.data.dtype, rows.shape[1], targets):
         raise ValueError("the model's state does not fit the data: fit the model again")
-
-
-def has_features(state: sgd.State, n_features: int) -> bool:
-    """Whether the sizes of the arrays are those of so many features, and of one another."""
-    if state.hidden < 0 or not 0 <= state.optimizer < len(sgd.OPTIMIZERS):
-        return False
-    size = state.width * n_features + state.hidden * state.outputs
-    fits = state.features == n_features and state.first == state.pitch * n_features and state.weights.ndim == 1
-    for array in (state.average, state.received, state.gradient):
-        fits &= array is None or array.shape == (size,)
-    memory = state.bias_memory
-    if state.optimizer == 0:
-        return fits and memory is None
-    return fits and memory is not None and memory.shape == (state.pitch - state.width,) and memory.dtype == np.float64
 
 
 def motionless(state: sgd.State) -> sgd.State:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 Piece = TypeVar("Piece")
@@ -31,11 +31,12 @@ def available_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def for_each(work: Callable[[Piece], object], pieces: Iterable[Piece], threads: int) -> None:
+def for_each(work: Callable[[Piece], object], pieces: Sequence[Piece], threads: int) -> None:
     """Do the work on all pieces, each thread taking the next one; the caller's is one of the threads.
 
     An error in one of them, or Ctrl-C, keeps all from taking another piece; it is raised when they have stopped.
     """
+    threads = min(threads, len(pieces))
     if threads <= 1:
         for piece in pieces:
             work(piece)

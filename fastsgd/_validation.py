@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 from ._arrays import CHUNK, PIECE, Array, as_array, as_floats, as_matrix, converted, is_missing
 from ._frames import column_names, unpack
 from ._sklearn import DataConversionWarning, warn
+from ._threads import for_each
 from .core import checks
 from .io import CSR
 
@@ -26,22 +26,15 @@ SCALING = "Scale the features (to zero mean and unit variance, or rows to unit l
 LARGEST_ROW_NUMBER = np.iinfo(np.uint32).max
 
 
-@dataclass(slots=True)  # frozen, it takes three times as long to make, which a call for one row feels
 class Rows:
     """A checked matrix as the kernels take it; `indptr` is None for dense rows, whose `data` is flat."""
 
-    data: Array
-    indices: Array
-    indptr: Array | None
-    shape: tuple[int, int]
-    nnz: int = field(init=False)
+    __slots__ = ("data", "indices", "indptr", "nnz", "shape", "sparse")
 
-    def __post_init__(self) -> None:
-        self.nnz = self.data.size if self.indptr is None else int(self.indptr[-1])
-
-    @property
-    def sparse(self) -> bool:
-        return self.indptr is not None
+    def __init__(self, data: Array, indices: Array, indptr: Array | None, shape: tuple[int, int]) -> None:
+        self.data, self.indices, self.indptr, self.shape = data, indices, indptr, shape
+        self.sparse = indptr is not None
+        self.nnz: int = data.size if indptr is None else indptr.item(-1)
 
     def part(self, first: int, last: int) -> Rows:
         """The rows first .. last - 1; of CSR rows, their indptr begins where they do."""
@@ -50,8 +43,17 @@ class Rows:
             return Rows(self.data[first * shape[1] : last * shape[1]], self.indices, None, shape)
         return Rows(self.data, self.indices, self.indptr[first : last + 1], shape)
 
+    def bounds(self) -> list[Array]:
+        """The indptr of CSR rows in parts of about PIECE values, so that Ctrl-C gets through between them."""
+        assert self.indptr is not None
+        if self.nnz <= PIECE:
+            return [self.indptr]
+        n = self.shape[0]
+        step = max(1, PIECE * n // self.nnz)
+        return [self.indptr[first : first + step + 1] for first in range(0, n, step)]
 
-def check_rows(X: Any, *, dtype: Any = None, values: bool = True) -> Rows:
+
+def check_rows(X: Any, *, dtype: Any = None, values: bool = True, threads: int = 1) -> Rows:
     """Check a matrix of features.
 
     Parameters
@@ -63,46 +65,47 @@ def check_rows(X: Any, *, dtype: Any = None, values: bool = True) -> Rows:
         (float16 becomes float32).
     values : bool, default=True
         Whether to look for NaN and infinities in CSR rows; if not, the caller does.
+    threads : int, default=1
+        How many look at large data.
 
     Raises
     ------
     ValueError, TypeError
         If X is not two-dimensional, is empty, has text, NaN, infinities or malformed CSR arrays.
     """
-    names = feature_names(X)
-    rows = read_rows(X, dtype)
+    rows = read_rows(X, dtype, values, threads)
     n, d = rows.shape
     if not n or not d:
         what = "feature(s)" if n else "sample(s)"
         raise ValueError(f"Found array with 0 {what} (shape={rows.shape}) while a minimum of 1 is required.")
     if n > LARGEST_ROW_NUMBER:
         raise ValueError(f"X has {n} rows; at most {LARGEST_ROW_NUMBER} can be trained on at once: use partial_fit")
-    if values or not rows.sparse:
-        check_values(rows, names)
+    if not rows.sparse:
+        check_values(rows, X, threads=threads)
     return rows
 
 
-def read_rows(X: Any, dtype: Any = None) -> Rows:
-    """`check_rows` without a check of the counts and values: of any shape, NaN and infinities included."""
-    X = unpack(X, dtype)
-    if isinstance(X, CSR):
-        return _check_csr(X.data, X.indices, X.indptr, X.shape, dtype)
-    if hasattr(X, "tocsr"):
-        if X.ndim != 2:
-            raise ValueError(f"Expected a 2-dimensional sparse container, got {X.ndim} dimensions")
-        if X.format != "csr":
-            _check_convertible(X)
-            X = X.tocsr()
-        return _check_csr(X.data, X.indices, X.indptr, X.shape, dtype)
-    dense = as_floats(as_matrix(X), dtype, "X")
+def read_rows(X: Any, dtype: Any = None, values: bool = False, threads: int = 1) -> Rows:
+    """`check_rows` without a check of the counts and of dense values; of those of CSR rows, if not `values`."""
+    plain = unpack(X, dtype)
+    if isinstance(plain, CSR):
+        return _check_csr(plain, X, dtype, values, threads)
+    if hasattr(plain, "tocsr"):
+        if plain.ndim != 2:
+            raise ValueError(f"Expected a 2-dimensional sparse container, got {plain.ndim} dimensions")
+        if plain.format != "csr":
+            _check_convertible(plain)
+            plain = plain.tocsr()
+        return _check_csr(plain, X, dtype, values, threads)
+    dense = as_floats(as_matrix(plain), dtype, "X")
     return Rows(dense.reshape(-1), NO_COLUMNS, None, dense.shape)
 
 
-def check_values(rows: Rows, names: Array | None = None, advice: str = "impute or drop such values first.") -> None:
-    """No NaN and no infinities; else a ValueError that names the place, and the column if it has a name."""
-    bad = _first(checks.first_nonfinite, rows.data if rows.indptr is None else rows.data[: rows.nnz])
+def check_values(rows: Rows, X: Any = None, advice: str = "impute or drop such values first.", threads: int = 1) -> None:
+    """No NaN and no infinities; else a ValueError that names the place, and the column if the table X has names."""
+    bad = _first(checks.first_nonfinite, rows.data if rows.indptr is None else rows.data[: rows.nnz], threads=threads)
     if bad >= 0:
-        d = rows.shape[1]
+        d, names = rows.shape[1], feature_names(X)
         row = bad // d if rows.indptr is None else int(np.searchsorted(rows.indptr, bad, side="right")) - 1
         column = bad % d if rows.indptr is None else int(rows.indices[bad])
         what = "NaN" if np.isnan(rows.data[bad]) else "infinity"
@@ -123,42 +126,74 @@ def _check_convertible(X: Any) -> None:
         raise ValueError(f"malformed {X.format} matrix: {error}") from error
 
 
-def _first(find: Callable[[Array], int], array: Array, overlap: int = 0, piece: int = PIECE) -> int:
+def _first(find: Callable[[Array], int], array: Array, piece: int = PIECE, threads: int = 1) -> int:
     """The first position that `find` finds, or -1; piece by piece, so that Ctrl-C gets through."""
     if array.size <= piece:
         return find(array)
-    for first in range(0, array.size, piece):
-        found = find(array[first : first + piece + overlap])
-        if found >= 0:
-            return first + found
-    return -1
+    found = list[int]()
+
+    def look(first: int) -> None:
+        position = find(array[first : first + piece])
+        if position >= 0:
+            found.append(first + position)
+
+    for_each(look, range(0, array.size, piece), threads)
+    return min(found, default=-1)
 
 
-def _check_csr(data: Any, indices: Any, indptr: Any, shape: Any, dtype: Any) -> Rows:
-    data = as_floats(np.asarray(data), dtype, "X")
-    indices, indptr = _as_indices(indices, "indices"), _as_indices(indptr, "indptr")
+def _check_csr(csr: Any, X: Any, dtype: Any, values: bool, threads: int) -> Rows:
+    """CSR that the caller gave, maybe as the table X; also a check of the values where `values`, in the same pass."""
+    data = as_floats(np.asarray(csr.data), dtype, "X")
+    indices, indptr = _as_indices(csr.indices, "indices"), _as_indices(csr.indptr, "indptr")
     try:
-        n, d = map(operator.index, shape)
+        n, d = map(operator.index, csr.shape)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"malformed CSR: shape is {shape!r}, not two integers") from error
+        raise ValueError(f"malformed CSR: shape is {csr.shape!r}, not two integers") from error
     if data.ndim != 1 or data.size != indices.size:
         raise ValueError(f"malformed CSR: data has shape {data.shape}, indices {indices.shape}")
     if n < 0 or d < 0 or indptr.size != n + 1:
         raise ValueError(f"malformed CSR: indptr has length {indptr.size}, which does not fit shape {(n, d)}")
+    rows, sound = Rows(data, indices, indptr, (n, d)), indptr.item(0) == 0 <= indptr.item(-1) <= data.size
+
+    def look(bounds: Array) -> None:
+        nonlocal sound
+        if not checks.is_sound(data, indices, bounds, d, values):
+            sound = False
+
+    if sound:
+        for_each(look, rows.bounds(), threads)
+    if not sound:
+        _check_bounds(rows)
+        _check_columns(rows)
+        check_values(rows, X)
+    return rows
+
+
+def _check_bounds(rows: Rows) -> None:
+    indptr, size = rows.indptr, rows.data.size
+    assert indptr is not None
     if indptr[0] != 0:
         raise ValueError(f"malformed CSR: indptr begins with {indptr[0]}, not 0")
-    row = _first(checks.first_decrease, indptr, overlap=1)
-    if row >= 0:
+    falls = np.flatnonzero(indptr[1:] < indptr[:-1])
+    if falls.size:
+        row = falls[0]
         raise ValueError(f"malformed CSR: indptr decreases at row {row}, from {indptr[row]} to {indptr[row + 1]}")
-    nnz = int(indptr[-1])
-    if nnz > data.size:
-        row = int(np.searchsorted(indptr, data.size, side="right")) - 1
-        raise ValueError(f"malformed CSR: row {row} ends at {indptr[row + 1]}, beyond the {data.size} stored values")
-    bad = _first(lambda part: checks.first_outside(part, d), indices[:nnz])
+    if indptr[-1] > size:
+        row = int(np.searchsorted(indptr, size, side="right")) - 1
+        raise ValueError(f"malformed CSR: row {row} ends at {indptr[row + 1]}, beyond the {size} stored values")
+
+
+def _check_columns(rows: Rows) -> None:
+    indptr, indices, d = rows.indptr, rows.indices, rows.shape[1]
+    assert indptr is not None
+    bad = _first(lambda part: _first_false((part >= 0) & (part < d)), indices[: rows.nnz])
     if bad >= 0:
         row = int(np.searchsorted(indptr, bad, side="right")) - 1
         raise ValueError(f"malformed CSR: row {row} names column {indices[bad]}, outside 0 .. {d - 1}")
-    return Rows(data, indices, indptr, (n, d))
+
+
+def _first_false(fits: Array) -> int:
+    return -1 if fits.all() else int(fits.argmin())
 
 
 def _as_indices(values: Any, name: str) -> Array:
@@ -257,8 +292,8 @@ def check_labels(y: Any, n: int, name: str = "y") -> Array:
     """Labels of a classification: (n,) of integers, booleans, strings or whole floats."""
     labels = _as_column(y, n, name)
     if labels.dtype.kind == "f":
-        _check_finite(labels, name)
-        bad = _first(_first_fraction, labels, piece=CHUNK)
+        _check_finite(as_floats(labels, None, name), name)
+        bad = _first(lambda part: _first_false(part == np.floor(part)), labels, piece=CHUNK)
         if bad >= 0:
             raise ValueError(
                 f"Unknown label type: continuous, {labels[bad]} for example. Maybe you are trying to fit a "
@@ -277,11 +312,6 @@ def check_labels(y: Any, n: int, name: str = "y") -> Array:
     elif labels.dtype.kind not in "iubSU":
         raise ValueError(f"Unknown label type: dtype {labels.dtype}")
     return labels
-
-
-def _first_fraction(labels: Array) -> int:
-    whole = labels == np.floor(labels)
-    return -1 if whole.all() else int(whole.argmin())
 
 
 def as_targets(y: Any) -> Array | None:
@@ -314,18 +344,13 @@ def check_probabilities(matrix: Array) -> None:
 
 def check_indicator(matrix: Array) -> None:
     """That a `target_matrix` says 1 or 0 for each label of each row."""
-    bad = _first(_first_no_indicator, matrix.reshape(-1))
+    bad = _first(lambda part: _first_false((part == 0) | (part == 1)), matrix.reshape(-1))
     if bad >= 0:
         row, column = divmod(bad, matrix.shape[1])
         raise ValueError(
             "y should be a 1d array, or a matrix of 0 and 1 for several labels a row, got an array of shape "
             f"{matrix.shape} with {matrix[row, column]} at row {row}, column {column} instead."
         )
-
-
-def _first_no_indicator(values: Array) -> int:
-    fits = (values == 0) | (values == 1)
-    return -1 if fits.all() else int(fits.argmin())
 
 
 def check_weights(sample_weight: Any, n: int, name: str = "sample_weight") -> Array | None:
@@ -361,14 +386,9 @@ def check_initial(values: Any, shapes: tuple[tuple[int, ...], ...], name: str) -
 
 
 def _check_finite(values: Array, name: str) -> None:
-    bad = _first(_first_nonfinite, values, piece=CHUNK)
+    bad = _first(checks.first_nonfinite, values)
     if bad >= 0:
         raise ValueError(f"Input {name} contains {'NaN' if np.isnan(values[bad]) else 'infinity'} at position {bad}.")
-
-
-def _first_nonfinite(values: Array) -> int:
-    finite = np.isfinite(values)
-    return -1 if finite.all() else int(finite.argmin())
 
 
 def check_choice(estimator: Any, name: str, choices: tuple[Any, ...]) -> None:

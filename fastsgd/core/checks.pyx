@@ -1,10 +1,16 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 # cython: freethreading_compatible=True
-"""Checks of the caller's arrays: one pass at the speed of memory, no temporaries, a second pass to name the fault."""
+"""Checks of arrays before the kernels trust them: at the speed of memory, no temporaries. Callers name the fault."""
 
 from cython cimport floating
 from libc.math cimport fabs, isfinite
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+
+from .adaptive cimport ADAM, SGD, pitch_of, planes_of
+from .rows cimport dense_t, index_t
+from .sgd cimport State
+
+import numpy as np
 
 cdef extern from "simd.h" nogil:
     int fastsgd_any_nonfinite_f32(const float* values, Py_ssize_t n)
@@ -14,6 +20,13 @@ cdef extern from "simd.h" nogil:
     Py_ssize_t fastsgd_descents_u32(const uint32_t* columns, Py_ssize_t n)
     Py_ssize_t fastsgd_descents_u64(const uint64_t* columns, Py_ssize_t n)
 
+cdef extern from *:
+    """
+    #include <float.h>
+    """
+    const float FLT_MAX
+    const double DBL_MAX
+
 ctypedef fused integer:
     int32_t
     int64_t
@@ -22,16 +35,25 @@ ctypedef fused bound_t:
     int32_t
     int64_t
 
+ctypedef fused code_t:
+    uint8_t
+    int32_t
+    int64_t
+
+
+cdef inline bint any_nonfinite(const floating* values, Py_ssize_t n) noexcept nogil:
+    if floating is float:
+        return fastsgd_any_nonfinite_f32(values, n)
+    else:
+        return fastsgd_any_nonfinite_f64(values, n)
+
 
 def first_nonfinite(const floating[::1] values):
     """Position of the first NaN or infinity, or -1."""
     cdef Py_ssize_t i, n = values.shape[0]
     cdef bint found
     with nogil:
-        if floating is float:
-            found = fastsgd_any_nonfinite_f32(&values[0], n)
-        else:
-            found = fastsgd_any_nonfinite_f64(&values[0], n)
+        found = any_nonfinite(&values[0], n)
     if found:
         for i in range(n):
             if not isfinite(values[i]):
@@ -39,41 +61,25 @@ def first_nonfinite(const floating[::1] values):
     return -1
 
 
-def first_beyond(const double[::1] values, double limit):
-    """Position of the first value that is not within -limit .. limit, NaN among them, or -1."""
-    cdef Py_ssize_t i
-    for i in range(values.shape[0]):
-        if not fabs(values[i]) <= limit:
-            return i
-    return -1
-
-
-def first_outside(const integer[::1] columns, Py_ssize_t d):
-    """Position of the first column that is not in 0 .. d - 1, or -1."""
-    cdef Py_ssize_t i, n = columns.shape[0]
-    cdef bint found
+def is_sound(const floating[::1] data, const integer[::1] columns, const bound_t[::1] indptr, Py_ssize_t d,
+             bint values):
+    """Whether CSR rows are: bounds that do not fall and are inside the data, columns of 0 .. d - 1; and, if `values`
+    are to be looked at, no NaN and no infinities."""
+    cdef Py_ssize_t i, n = indptr.shape[0] - 1, first = indptr[0], last = indptr[n]
+    cdef bint faulty = first < 0 or last > data.shape[0]
     with nogil:
-        if integer is int32_t:
-            # Unsigned, every valid int32 is below 2^31.
-            found = fastsgd_any_outside_u32(<const uint32_t*>&columns[0], n, <uint32_t>min(d, <Py_ssize_t>1 << 31))
-        else:
-            found = fastsgd_any_outside_u64(<const uint64_t*>&columns[0], n, <uint64_t>d)
-    if found:
         for i in range(n):
-            if not 0 <= columns[i] < d:
-                return i
-    return -1
-
-
-def first_decrease(const integer[::1] indptr):
-    """The first row that ends before it begins, or -1."""
-    cdef Py_ssize_t i, found = -1
-    with nogil:
-        for i in range(indptr.shape[0] - 1):
-            if indptr[i + 1] < indptr[i]:
-                found = i
-                break
-    return found
+            faulty |= indptr[i + 1] < indptr[i]
+        if not faulty:
+            if integer is int32_t:
+                # Unsigned, every valid int32 is below 2^31.
+                faulty = fastsgd_any_outside_u32(<const uint32_t*>&columns[0] + first, last - first,
+                                                 <uint32_t>min(d, <Py_ssize_t>1 << 31))
+            else:
+                faulty = fastsgd_any_outside_u64(<const uint64_t*>&columns[0] + first, last - first, <uint64_t>d)
+        if values and not faulty:
+            faulty = any_nonfinite(&data[0] + first, last - first)
+    return not faulty
 
 
 def count_descents(const integer[::1] columns, const bound_t[::1] indptr):
@@ -125,3 +131,69 @@ def sum_duplicates(const floating[::1] data, const integer[::1] columns, const b
     if writes:
         new_indptr[indptr.shape[0] - 1] = size
     return size
+
+
+def signs(const code_t[::1] codes, floating[:, ::1] targets):
+    """-1 of class 0 and 1 of class 1."""
+    cdef Py_ssize_t i
+    for i in range(codes.shape[0]):
+        targets[i, 0] = 1 if codes[i] else -1
+
+
+cpdef bint has_features(State state, Py_ssize_t d):
+    """Whether the sizes of a state's arrays are those of d features, and of one another."""
+    cdef Py_ssize_t width = state.hidden or len(state.bias), outputs = len(state.bias) - state.hidden, pitch, size
+    if not (state.hidden >= 0 and SGD <= state.optimizer <= ADAM):
+        return False
+    pitch, size = pitch_of(state.optimizer, width), width * d + state.hidden * outputs
+    if state.weights.shape != (pitch * d + state.hidden * outputs * planes_of(state.optimizer),):
+        return False
+    for array in (state.average, state.received, state.gradient):
+        if array is not None and array.shape != (size,):
+            return False
+    if state.optimizer == SGD:
+        return state.bias_memory is None
+    return state.bias_memory is not None and state.bias_memory.shape == (pitch - width,)
+
+
+def fits(State state, dtype, Py_ssize_t d, const floating[:, ::1] targets):
+    """Whether the kernels can train a state on rows of d columns in that dtype: it may come from a file, or from the
+    caller."""
+    cdef Py_ssize_t size = len(state.bias), K = size - state.hidden, i
+    cdef bint fine = has_features(state, d) and targets.shape[1] in (1, K)
+    for array in (state.weights, state.average, state.received, state.gradient):
+        fine &= array is None or array.dtype == dtype
+    for array in (state.bias, state.average_bias, state.bias_memory):
+        fine &= array is None or array.dtype == np.float64
+    fine &= (state.average is None) == (state.average_bias is None)
+    fine &= state.average_bias is None or state.average_bias.shape == (size,)
+    if targets.shape[1] != K:   # class numbers
+        for i in range(targets.shape[0]):
+            fine &= 0 <= targets[i, 0] < K
+    return fine
+
+
+def is_finite(State state, const floating[::1] weights, const index_t[::1] touched):
+    """Whether the model is, as far as the columns `touched` of CSR rows can have changed it, or, if they are the tag
+    of dense rows, all of it. `weights` are the state's, to tell their type."""
+    cdef const floating[::1] average = state.average if state.averaged else None
+    cdef const double[::1] bias = state.average_bias if state.averaged else state.bias
+    cdef Py_ssize_t pitch = pitch_of(state.optimizer, state.hidden or bias.shape[0]), size = weights.shape[0], i, j
+    cdef Py_ssize_t first = size - state.hidden * (bias.shape[0] - state.hidden)
+    cdef double limit = FLT_MAX if floating is float else DBL_MAX
+    cdef bint fine = True
+    for i in range(bias.shape[0]):
+        fine &= fabs(bias[i]) <= limit
+    with nogil:
+        if average is not None:     # the mean of the iterates, as `_states.mean_iterate` has it
+            for i in range(size if index_t is dense_t else touched.shape[0] * pitch):
+                j = i if index_t is dense_t else touched[i // pitch] * pitch + i % pitch
+                fine &= fabs((state.average_scale * weights[j] - average[j]) / state.averaged) <= limit
+        elif index_t is dense_t:
+            fine &= not any_nonfinite(&weights[0], size)
+        else:
+            for i in range(touched.shape[0]):
+                for j in range(touched[i] * pitch, (touched[i] + 1) * pitch):
+                    fine &= isfinite(weights[j]) != 0
+            fine &= not any_nonfinite(&weights[0] + first, size - first)
+    return fine

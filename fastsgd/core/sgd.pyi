@@ -107,10 +107,10 @@ def scores(
     indices: _Array,
     indptr: _Array | None,
     order: _Array | None,
-    weights: _Array,
-    pitch: int,
+    W: _Array,
     bias: _Array,
     scale: float,
     out: _Array,
 ) -> None: ...
+def shift(scores: _Array, scale: float, bias: _Array) -> None: ...
 def shuffle(order: _Array, seed: int) -> None: ...

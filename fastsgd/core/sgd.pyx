@@ -8,6 +8,7 @@ Arguments are trusted: `_validation` has checked shapes, indices and values befo
 from cython cimport floating
 from libc.math cimport fabs, log1p
 from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
 
 from .adaptive cimport (
     NORMALIZED, SGD, Adaptive, adaptive_scores, adaptive_step, apply_bias_gradient, apply_gradient, gather_gradient,
@@ -451,27 +452,42 @@ def measure(State state, const floating[::1] weights):
 
 
 def scores(const floating[::1] data, const index_t[::1] indices, indptr, const uint32_t[::1] order,
-           const floating[::1] weights, Py_ssize_t pitch, const double[::1] bias, double scale, floating[:, ::1] out):
+           const floating[:, :] W, const double[::1] bias, double scale, floating[:, ::1] out):
     """out[i] = scale W x + b of row order[i], or of row i if order is None.
 
-    Weights as in State; feature-major ones are `pitch` >= K numbers apart from feature to feature.
+    W is (K, d), laid out as in State: contiguous for dense rows; for CSR the K weights of a feature are neighbours,
+    from feature to feature any number apart.
     """
-    cdef Py_ssize_t K = bias.shape[0], i, k, row, start, nnz
-    cdef Bounds bounds = row_bounds(indptr, weights.shape[0] // K)
-    cdef double[::1] z = np.empty(K)
+    cdef Py_ssize_t K = W.shape[0], pitch = K, i, k, row, start, nnz
+    cdef Bounds bounds = row_bounds(indptr, W.shape[1])
+    cdef double* z = <double*>malloc(K * sizeof(double))
+    if z == NULL:
+        raise MemoryError
+    if index_t is not dense_t:
+        pitch = W.strides[1] // <Py_ssize_t>sizeof(floating)
     with nogil:
         for i in range(out.shape[0]):
             row = order[i] if order is not None else i
             start = row_begin(&indices[0], &bounds, row)
             nnz = row_begin(&indices[0], &bounds, row + 1) - start
             if K == 1 and pitch == 1:   # known when compiling: no multiplication for each weight
-                row_scores(&data[start], &indices[start], nnz, &weights[0], 1, &z[0])
+                row_scores(&data[start], &indices[start], nnz, &W[0, 0], 1, z)
             elif pitch == K:
-                row_scores(&data[start], &indices[start], nnz, &weights[0], K, &z[0])
+                row_scores(&data[start], &indices[start], nnz, &W[0, 0], K, z)
             else:
-                row_scores_apart(&data[start], &indices[start], nnz, &weights[0], K, pitch, &z[0])
+                row_scores_apart(&data[start], &indices[start], nnz, &W[0, 0], K, pitch, z)
             for k in range(K):
                 out[i, k] = <floating>(scale * z[k] + bias[k])
+    free(z)
+
+
+def shift(floating[:, ::1] scores, double scale, const double[::1] bias):
+    """scale W x + b of scores W x."""
+    cdef Py_ssize_t i, k
+    with nogil:
+        for i in range(scores.shape[0]):
+            for k in range(scores.shape[1]):
+                scores[i, k] = <floating>(scale * scores[i, k] + bias[k])
 
 
 def shuffle(uint32_t[::1] order, uint64_t seed):
