@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -39,7 +38,7 @@ class Classifier(Trained):
         state = self._starting_state(rows, task.n_outputs, **initial)
         fitted = {**self._fitted(task), "feature_names_in_": check.feature_names(X)}
         validation = self._hold_out(rows, task, weights, sample_weight, fitted) if self.early_stopping else None
-        task = replace(task, truth=task.truth[:0].copy())  # two bytes a row, of no more use
+        task.truth = task.truth[:0].copy()  # two bytes a row, of no more use
         return self._fit(rows, task, weights, state, epochs=self.max_iter, validation=validation, fitted=fitted)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:

@@ -56,17 +56,15 @@ class LinearSGD(Parameters, Trained):
 
     def _tune(
         self, source: Source, loss: Loss, state: sgd.State, settings: sgd.Settings, *, fresh: bool, partial: bool
-    ) -> dict[str, Any]:  # fmt: skip
-        if not self.tune_eta0:
-            return {"eta0_": None}
-        eta0 = None if fresh else vars(self).get("eta0_")
+    ) -> float:  # fmt: skip
+        eta0: float | None = None if fresh else vars(self).get("eta0_")
         if eta0 is None:
             sample = source.sample(ROWS)
             if partial and sample.order.size < FEWEST:
                 warn(f"tune_eta0 has {sample.order.size} rows to go by: let the first chunk be larger", UserWarning)
             eta0 = find_eta0(loss, settings, state, sample)
         settings.begin_with(eta0)
-        return {"eta0_": eta0}
+        return eta0
 
     @property
     def _penalised(self) -> bool:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -45,19 +43,17 @@ class Common(Estimator):
 
     def _keep(self, arguments: Mapping[str, Any]) -> None:
         """Keep the arguments of __init__, its locals(), under their names and unchanged."""
-        for name, value in arguments.items():
-            if name not in ("self", "__class__"):
-                setattr(self, name, value)
+        vars(self).update({name: arguments[name] for name in arguments.keys() - {"self", "__class__"}})
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        object.__setattr__(self, "_checked", False)
 
     def _check_parameters(self) -> None:
-        """Check each parameter, unless all are the very objects that passed last time, and none may have changed."""
-        kind: Any = type(self)
-        present = _reader(kind)(self)
-        checked: tuple[Any, ...] = getattr(self, "_checked", ())
-        if len(checked) == len(present) and all(map(operator.is_, checked, present)) and not self.callbacks:
-            return
-        self._check_each_parameter()
-        self._checked = present
+        """Check each parameter, unless all have passed and none was set since; a list of callbacks may have changed."""
+        if self.callbacks or not getattr(self, "_checked", False):
+            self._check_each_parameter()
+            object.__setattr__(self, "_checked", True)
 
     def _check_each_parameter(self) -> None:
         for name in ("early_stopping", "warm_start"):
@@ -178,12 +174,6 @@ def own_step(optimizer: str, loss: Loss) -> float:
         # Losses that are followed all the way do not overshoot.
         return 2.0 if loss.followed else 1.0
     return 2.0 if squared else 32.0
-
-
-@cache
-def _reader(kind: Any) -> Callable[[Common], tuple[Any, ...]]:
-    """What reads the parameters of an estimator of this class."""
-    return operator.attrgetter(*kind._parameters())
 
 
 def seed(random_state: Any) -> int:

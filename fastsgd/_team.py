@@ -111,6 +111,10 @@ class Piece(NamedTuple):
     weights: Array | None
     order: Array
 
+    def part(self, first: int, last: int) -> Piece:
+        """The visits first .. last - 1."""
+        return self if first == 0 and last >= self.order.size else self._replace(order=self.order[first:last])
+
     def train(self, loss: Loss, settings: sgd.Settings, state: sgd.State, totals: sgd.Totals) -> None:
         """The pass over these rows, of the kernel for the state's kind of model."""
         rows = self.rows

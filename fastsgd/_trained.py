@@ -33,6 +33,10 @@ from .core import sgd
 from .core.losses import Loss
 
 
+# Attributes of models that some calls of `fit` leave, and some do not.
+OPTIONAL = ("feature_names_in_", "eta0_", "validation_scores_")
+
+
 class Solution:
     """`coef_` and the like while the model has none of its own: made from the state when asked for.
 
@@ -60,7 +64,8 @@ class Trained(Common, Archived):
     is what counts.
     """
 
-    _solution: ClassVar[tuple[str, ...]]
+    _solution: ClassVar[tuple[str, str]]
+    tune_eta0: bool = False
     n_iter_: int
     t_: float
     loss_curve_: list[float]
@@ -86,7 +91,7 @@ class Trained(Common, Archived):
         order = np.arange(rows.shape[0], dtype=np.uint32) if validation is None else validation[0]
         source = Stored(
             rows, task.targets, weights, order, self.shuffle if self.shuffle == BLOCKS else bool(self.shuffle),
-            seed(self.random_state),
+            seed(self.random_state) if order.size > 1 else 0,
         )  # fmt: skip
         scale_columns(state, rows, source.order)
         self._run(
@@ -120,7 +125,8 @@ class Trained(Common, Archived):
         )
         goes_on = state is vars(self).get("_state")
         started = state.t
-        fitted = {**fitted, **self._tune(source, loss, state, settings, fresh=not goes_on, partial=not epochs)}
+        if self.tune_eta0:
+            fitted["eta0_"] = self._tune(source, loss, state, settings, fresh=not goes_on, partial=not epochs)
         if session.resume is not None:
             earlier, progress, settings.eta0, settings.average_from = session.resume
             restore(state, earlier)
@@ -157,16 +163,14 @@ class Trained(Common, Archived):
         curve += progress.objectives
         published = self._published_by(state) if fresh else {}
         self._withdraw()
-        mine.update(
-            **fitted, **published, _state=state, t_=state.t, n_iter_=progress.epoch, loss_curve_=curve,
-            n_features_in_=state.features,
-        )  # fmt: skip
         if progress.scores:
-            self.validation_scores_ = progress.scores
-        elif fresh:
-            mine.pop("validation_scores_", None)
-        for name in ("feature_names_in_", "eta0_"):  # they exist only where X has names, or eta0 was tuned
-            if mine.get(name, ()) is None:
+            fitted["validation_scores_"] = progress.scores
+        mine.update({
+            **fitted, **published, "_state": state, "t_": state.t, "n_iter_": progress.epoch, "loss_curve_": curve,
+            "n_features_in_": state.features,
+        })  # fmt: skip
+        for name in OPTIONAL if fresh else ("eta0_",):
+            if name in mine and fitted.get(name) is None:
                 del mine[name]
 
     def _publish(self) -> None:
@@ -179,7 +183,8 @@ class Trained(Common, Archived):
                 vars(self).pop(name, None)
 
     def _is_unseen(self) -> bool:
-        return vars(self).keys().isdisjoint(self._solution)
+        mine, (weights, intercepts) = vars(self), self._solution
+        return weights not in mine and intercepts not in mine
 
     def _published_by(self, state: sgd.State) -> dict[str, Any]:
         """The attributes `_solution`, and in `_published` what tells later whether they were replaced."""
@@ -194,12 +199,12 @@ class Trained(Common, Archived):
 
     def _tune(
         self, source: Source, loss: Loss, state: sgd.State, settings: sgd.Settings, *, fresh: bool, partial: bool
-    ) -> dict[str, Any]:  # fmt: skip
-        """Change the settings by what is found on the rows, and say what `fitted` is to have.
+    ) -> float:  # fmt: skip
+        """Begin the settings with an eta0 that is found on the rows; only if `tune_eta0`.
 
         The state is a fresh one or is trained on; `partial` is a call of partial_fit.
         """
-        return {}
+        raise NotImplementedError
 
     @property
     def _threshold(self) -> float:

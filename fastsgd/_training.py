@@ -6,6 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -28,6 +29,8 @@ from ._team import Crew, Piece, Team
 from ._validation import Rows
 from .core import sgd
 from .core.losses import Loss
+
+ALONE = nullcontext()
 
 # The norms of W follow the steps by differences; after so many they are measured afresh.
 STEPS_BETWEEN_MEASURES = 1024
@@ -114,7 +117,7 @@ class Plan:
     watch: Callable[[sgd.State, sgd.Settings, Progress, int | None], None] | None = None
 
 
-@dataclass
+@dataclass(slots=True)
 class Progress:
     """Where training stands: with the state and eta0, all that it takes to go on as if it had never stopped.
 
@@ -176,7 +179,7 @@ class Source(Protocol):
         """Make the state fit to end training with, in the midst of an epoch."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Stored:
     """All the rows, in memory or mapped from a file. `order` are the row numbers to visit, rising; it is overwritten.
 
@@ -191,37 +194,37 @@ class Stored:
     shuffle: bool | str
     seed: int
 
+    _random: np.random.PCG64 | None = None
+    _shuffled: int = 0
+
     def __post_init__(self) -> None:
         if self.weights is not None and not self.weights[self.order].all():
             self.order = self.order[self.weights[self.order] != 0]
-        self._drawn = 0
-        if self.shuffle and self.order.size > 1:
-            self._random = np.random.default_rng(self.seed)
 
     @property
     def rows_per_epoch(self) -> int:
-        return int(self.order.size)
+        return self.order.size
 
-    def epoch(self, number: int) -> Iterator[Piece]:
-        for order in self._orders(number):
-            yield Piece(self.rows, self.targets, self.weights, order)
+    def epoch(self, number: int) -> Iterable[Piece]:
+        if self.shuffle == BLOCKS:
+            return (self._piece(order) for order in self._windows(np.random.default_rng((self.seed, number))))
+        if self.shuffle and self.order.size > 1:
+            self._random = self._random or np.random.PCG64(self.seed)
+            while self._shuffled <= number:  # each epoch shuffles the order of the one before
+                sgd.shuffle(self.order, self._random.random_raw() >> 1)
+                self._shuffled += 1
+        return (self._piece(self.order),)
+
+    def _piece(self, order: Array) -> Piece:
+        return Piece(self.rows, self.targets, self.weights, order)
 
     def sample(self, size: int) -> Piece:
         random = np.random.default_rng((self.seed, 2**32))  # a number that no epoch has
         chosen = random.choice(self.order.size, min(size, self.order.size), replace=False)
-        return Piece(self.rows, self.targets, self.weights, self.order[chosen if self.shuffle else np.sort(chosen)])
+        return self._piece(self.order[chosen if self.shuffle else np.sort(chosen)])
 
     def close(self, state: sgd.State) -> None:
         pass
-
-    def _orders(self, number: int) -> Iterator[Array]:
-        if self.shuffle == BLOCKS:
-            return self._windows(np.random.default_rng((self.seed, number)))
-        # Each epoch shuffles the order of the one before.
-        for _ in range(self._drawn, number + 1 if self.shuffle and self.order.size > 1 else 0):
-            sgd.shuffle(self.order, int(self._random.integers(2**63)))
-        self._drawn = number + 1
-        return iter([self.order])
 
     def _windows(self, random: np.random.Generator) -> Iterator[Array]:
         rows = self.rows
@@ -245,8 +248,8 @@ def train(loss: Loss, settings: sgd.Settings, state: sgd.State, source: Source, 
         If a score or a weight is not finite any more; the state is of no use then.
     """
     average_scale = state.average_scale
-    with Crew() as crew:
-        team = Team(crew, plan.threads) if plan.threads > 1 else None
+    with Crew() if plan.threads > 1 else ALONE as crew:
+        team = Team(crew, plan.threads) if crew else None
         while progress.epoch < plan.epochs and not progress.converged:
             started, before = time.perf_counter(), progress.position
             _visit(loss, settings, state, source, plan, progress, team)
@@ -277,7 +280,8 @@ def _visit(
     done, known, per_slice = 0, None, 1
     if plan.penalised and not progress.position and needs_measure(state, source.rows_per_epoch):
         sgd.measure(state, state.weights)
-    for piece in source.epoch(progress.epoch):
+    number = progress.epoch
+    for piece in source.epoch(number):
         rows, visits = piece.rows, piece.order.size
         if rows is not known:
             check_state(state, rows, piece.targets)
@@ -288,7 +292,7 @@ def _visit(
             first = progress.position - done
             if end <= first:
                 continue
-            part = Piece(rows, piece.targets, piece.weights, piece.order[first:end])
+            part = piece.part(first, end)
             if team is not None and ends:
                 if progress.velocity is None or progress.velocity.weights.size != count_weights(state):
                     progress.velocity = motionless(state)
@@ -299,7 +303,7 @@ def _visit(
                 _learn(loss, settings, state, part, progress.totals)
             progress.position += part.order.size
             if progress.totals.bad_row >= 0:
-                raise _divergence(f"the score of row {progress.totals.bad_row} is not finite", progress.epoch, plan)
+                raise _divergence(f"the score of row {progress.totals.bad_row} is not finite", number, plan)
             if plan.watch:
                 plan.watch(state, settings, progress, source.rows_per_epoch)
         done += visits

@@ -7,7 +7,7 @@ cannot read them as they are (another dtype, byte order or memory layout).
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -141,6 +141,14 @@ def _first(find: Callable[[Array], int], array: Array, piece: int = PIECE, threa
     return min(found, default=-1)
 
 
+def _every(fits: Callable[[Array], bool], parts: Sequence[Array], threads: int) -> bool:
+    if len(parts) == 1:
+        return fits(parts[0])
+    answers = list[bool]()
+    for_each(lambda part: answers.append(fits(part)), parts, threads)
+    return all(answers)
+
+
 def _check_csr(csr: Any, X: Any, dtype: Any, values: bool, threads: int) -> Rows:
     """CSR that the caller gave, maybe as the table X; also a check of the values where `values`, in the same pass."""
     data = as_floats(np.asarray(csr.data), dtype, "X")
@@ -153,16 +161,9 @@ def _check_csr(csr: Any, X: Any, dtype: Any, values: bool, threads: int) -> Rows
         raise ValueError(f"malformed CSR: data has shape {data.shape}, indices {indices.shape}")
     if n < 0 or d < 0 or indptr.size != n + 1:
         raise ValueError(f"malformed CSR: indptr has length {indptr.size}, which does not fit shape {(n, d)}")
-    rows, sound = Rows(data, indices, indptr, (n, d)), indptr.item(0) == 0 <= indptr.item(-1) <= data.size
-
-    def look(bounds: Array) -> None:
-        nonlocal sound
-        if not checks.is_sound(data, indices, bounds, d, values):
-            sound = False
-
-    if sound:
-        for_each(look, rows.bounds(), threads)
-    if not sound:
+    rows = Rows(data, indices, indptr, (n, d))
+    sound = indptr.item(0) == 0 <= rows.nnz <= data.size
+    if not (sound and _every(lambda bounds: checks.is_sound(data, indices, bounds, d, values), rows.bounds(), threads)):
         _check_bounds(rows)
         _check_columns(rows)
         check_values(rows, X)

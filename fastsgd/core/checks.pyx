@@ -156,20 +156,26 @@ cpdef bint has_features(State state, Py_ssize_t d):
     return state.bias_memory is not None and state.bias_memory.shape == (pitch - width,)
 
 
-def fits(State state, dtype, Py_ssize_t d, const floating[:, ::1] targets):
+def fits(State state, dtype, Py_ssize_t d, targets):
     """Whether the kernels can train a state on rows of d columns in that dtype: it may come from a file, or from the
     caller."""
-    cdef Py_ssize_t size = len(state.bias), K = size - state.hidden, i
-    cdef bint fine = has_features(state, d) and targets.shape[1] in (1, K)
+    cdef Py_ssize_t size = len(state.bias), K = size - state.hidden, width = targets.shape[1]
+    cdef bint fine = has_features(state, d) and (width == K or (width == 1 and is_below(targets[:, 0], K)))
     for array in (state.weights, state.average, state.received, state.gradient):
         fine &= array is None or array.dtype == dtype
     for array in (state.bias, state.average_bias, state.bias_memory):
         fine &= array is None or array.dtype == np.float64
     fine &= (state.average is None) == (state.average_bias is None)
     fine &= state.average_bias is None or state.average_bias.shape == (size,)
-    if targets.shape[1] != K:   # class numbers
-        for i in range(targets.shape[0]):
-            fine &= 0 <= targets[i, 0] < K
+    return fine
+
+
+def is_below(const floating[:] codes, Py_ssize_t K):
+    """Whether all class numbers are of 0 .. K - 1."""
+    cdef Py_ssize_t i
+    cdef bint fine = True
+    for i in range(codes.shape[0]):
+        fine &= 0 <= codes[i] < K
     return fine
 
 
