@@ -31,7 +31,7 @@ class Classifier(Trained):
     def _fit_labels(self, X: Any, y: Any, sample_weight: Any, **initial: Any) -> Self:
         """What `fit` does; `initial` goes to `_starting_state`."""
         self._check_parameters()
-        rows = check.check_rows(X)
+        rows = self._new_rows(X)
         sample_weight = check.check_weights(sample_weight, rows.shape[0])
         task = self._task(y, rows)
         weights = self._weights(task, sample_weight)
@@ -69,7 +69,7 @@ class Classifier(Trained):
                 f"class_weight {self.class_weight!r} is not supported for partial_fit. Compute the weights from a "
                 "large sample, n / (K bincount(y)), and pass them as a dict."
             )
-        rows = check.check_rows(X) if first else self._known_rows(X, self._state.weights.dtype)
+        rows = self._new_rows(X) if first else self._known_rows(X, self._state.weights.dtype)
         sample_weight = check.check_weights(sample_weight, rows.shape[0])
         task = self._task(y, rows, classes, chunk=True)
         weights = self._weights(task, sample_weight)

@@ -39,20 +39,19 @@ class LinearSGD(Parameters, Trained):
         coef_, intercept_ = Solution(), Solution()
 
     def _equip(self, state: sgd.State) -> None:
-        if not self.average:
-            state.average = state.average_bias = None
+        average = bool(self.average)
+        if average != (state.average is not None):
+            state.average = np.zeros_like(state.weights) if average else None
+            state.average_bias = np.zeros_like(state.bias) if average else None
             state.average_scale = state.averaged = 0
-        elif state.average is None:
-            state.average, state.average_bias = np.zeros_like(state.weights), np.zeros_like(state.bias)
-        if self.penalty not in ("l1", "elasticnet") or self.optimizer != "sgd":
-            state.received, state.penalty_total = None, 0
-        elif state.received is None:
-            state.received, state.sum_squares = np.zeros_like(state.weights), np.inf
-
-        if self.optimizer == "sgd" or self.batch_size == 1:
-            state.gradient = None
-        elif state.gradient is None:
-            state.gradient = np.zeros(state.width * state.features, state.weights.dtype)
+        l1 = self.optimizer == "sgd" and self.penalty in ("l1", "elasticnet")
+        if l1 != (state.received is not None):
+            state.received, state.penalty_total = np.zeros_like(state.weights) if l1 else None, 0
+            state.sum_squares = np.inf
+        batches = self.optimizer != "sgd" and self.batch_size > 1
+        if batches != (state.gradient is not None):
+            size = state.width * state.features
+            state.gradient = np.zeros(size, state.weights.dtype) if batches else None
 
     def _tune(
         self, source: Source, loss: Loss, state: sgd.State, settings: sgd.Settings, *, fresh: bool, partial: bool

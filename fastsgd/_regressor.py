@@ -22,7 +22,7 @@ class Regressor(Trained):
     def _fit_targets(self, X: Any, y: Any, sample_weight: Any, **initial: Any) -> Self:
         """What `fit` does; `initial` goes to `_starting_state`."""
         self._check_parameters()
-        rows = check.check_rows(X)
+        rows = self._new_rows(X)
         task, weights = self._task(y, rows), check.check_weights(sample_weight, rows.shape[0])
         state = self._starting_state(rows, task.n_outputs, **initial)
         fitted = {"feature_names_in_": check.feature_names(X)}
@@ -50,7 +50,7 @@ class Regressor(Trained):
         if self.early_stopping:
             raise ValueError("early_stopping should be False with partial_fit")
         first = not hasattr(self, "_state")
-        rows = check.check_rows(X) if first else self._known_rows(X, self._state.weights.dtype)
+        rows = self._new_rows(X) if first else self._known_rows(X, self._state.weights.dtype)
         task, weights = self._task(y, rows), check.check_weights(sample_weight, rows.shape[0])
         fitted = {"feature_names_in_": check.feature_names(X)} if first else {}
         if not first and task.n_outputs != self._state.outputs:

@@ -32,7 +32,6 @@ from ._validation import Rows
 from .core import sgd
 from .core.losses import Loss
 
-
 # Attributes of models that some calls of `fit` leave, and some do not.
 OPTIONAL = ("feature_names_in_", "eta0_", "validation_scores_")
 
@@ -112,12 +111,10 @@ class Trained(Common, Archived):
             epochs=epochs or 1,
             tol=self.tol if epochs else None,
             n_iter_no_change=self.n_iter_no_change,
-            adaptive=self.learning_rate == "adaptive",
-            passive=self.learning_rate in ("pa1", "pa2"),
+            learning_rate=self.learning_rate,
             penalised=self._penalised,
             touched=touched,
             threads=count_threads(self.n_jobs),
-            remedy=self._remedy,
             verbose=self.verbose,
             score=score if rate is None else lambda state: rate(state, fitted.get("classes_")),
             callbacks=tuple(self.callbacks or ()),
@@ -132,11 +129,11 @@ class Trained(Common, Archived):
             restore(state, earlier)
         try:
             train(loss, settings, state, source, plan, progress)
-        except Divergence:
+        except Divergence as error:
             if goes_on:
                 self._withdraw()
                 del vars(self)["_state"]
-            raise
+            raise Divergence(f"{error} {self._remedy()}") from None
         except BaseException:  # interrupted: what has been learnt so far is a model
             if goes_on or state.t > started:
                 source.close(state)
@@ -271,11 +268,14 @@ class Trained(Common, Archived):
         """What `score` returns, from scores W x + b and a `Task`'s truth."""
         raise NotImplementedError
 
+    def _new_rows(self, X: Any) -> Rows:
+        return check.check_rows(X, threads=count_threads(self.n_jobs))
+
     def _known_rows(self, X: Any, dtype: Any = None, *, values: bool = True) -> Rows:
         """Rows checked as by `check_rows`, whose columns are those of the model."""
         name = type(self).__name__
         check.check_names(X, vars(self).get("feature_names_in_"), name)
-        rows = check.check_rows(X, dtype=dtype, values=values)
+        rows = check.check_rows(X, dtype=dtype, values=values, threads=count_threads(self.n_jobs))
         check.check_features(rows, self.n_features_in_, name)
         return rows
 

@@ -41,6 +41,9 @@ BLOCK_BYTES = 1 << 20
 WINDOW = 64
 
 
+PASSIVE = ("pa1", "pa2")
+
+
 class Divergence(ValueError):
     """The weights grew beyond what floating point holds."""
 
@@ -99,18 +102,16 @@ class Plan:
     after every slice, when state and progress are those of one moment, with the rows of the epoch if they are known.
     A callback ends training by returning True. `touched`, if given, are the columns of CSR rows that have few of the
     features, and more such rows will follow: then what costs as much as all features is put off. `threads` are how many
-    may train side by side. `remedy` says what to do should training diverge.
+    may train side by side.
     """
 
     epochs: int
     tol: float | None
     n_iter_no_change: int
-    adaptive: bool = False
-    passive: bool = False
+    learning_rate: str = "optimal"
     penalised: bool = True
     touched: Array | None = None
     threads: int = 1
-    remedy: Callable[[], str] = str
     verbose: int = 0
     score: Callable[[sgd.State], float] | None = None
     callbacks: Sequence[Callable[[Epoch], object]] = ()
@@ -254,9 +255,9 @@ def train(loss: Loss, settings: sgd.Settings, state: sgd.State, source: Source, 
             started, before = time.perf_counter(), progress.position
             _visit(loss, settings, state, source, plan, progress, team)
             totals = progress.totals
-            objective = (totals.loss + (0.0 if plan.passive else totals.penalty)) / totals.weight
+            objective = (totals.loss + (0.0 if plan.learning_rate in PASSIVE else totals.penalty)) / totals.weight
             if math.isnan(objective):
-                raise _divergence("the objective is not a number", progress.epoch, plan)
+                raise _divergence("the objective is not a number", progress.epoch)
             seconds, visited = time.perf_counter() - started, progress.position - before
             score = plan.score(settled(state)) if plan.score else None
             _close_epoch(settings, state, plan, progress, objective, score)
@@ -269,7 +270,7 @@ def train(loss: Loss, settings: sgd.Settings, state: sgd.State, source: Source, 
         state.sum_squares = np.inf  # not followed: to be measured before it is used
     # A weight untouched is as finite as before, and so is its average unless the scale was folded into it.
     if not is_finite(state, plan.touched if state.average_scale >= average_scale else None):
-        raise _divergence("a weight is not finite", progress.epoch - 1, plan)
+        raise _divergence("a weight is not finite", progress.epoch - 1)
 
 
 def _visit(
@@ -303,7 +304,7 @@ def _visit(
                 _learn(loss, settings, state, part, progress.totals)
             progress.position += part.order.size
             if progress.totals.bad_row >= 0:
-                raise _divergence(f"the score of row {progress.totals.bad_row} is not finite", number, plan)
+                raise _divergence(f"the score of row {progress.totals.bad_row} is not finite", number)
             if plan.watch:
                 plan.watch(state, settings, progress, source.rows_per_epoch)
         done += visits
@@ -331,7 +332,7 @@ def _close_epoch(
         progress.best = merit
         progress.best_state = copy.deepcopy(state) if plan.score else None
     if stale >= plan.n_iter_no_change:
-        if plan.adaptive and settings.eta0 > 1e-6:
+        if plan.learning_rate == "adaptive" and settings.eta0 > 1e-6:
             settings.eta0, stale = settings.eta0 / 5, 0
         else:
             progress.converged = True
@@ -370,5 +371,5 @@ def needs_measure(state: sgd.State, steps: int | None) -> bool:
     return state.t > 1 and (steps is None or state.t % STEPS_BETWEEN_MEASURES < steps)
 
 
-def _divergence(what: str, epoch: int, plan: Plan) -> Divergence:
-    return Divergence(f"Floating-point under-/overflow occurred at epoch #{epoch + 1}: {what}. {plan.remedy()}")
+def _divergence(what: str, epoch: int) -> Divergence:
+    return Divergence(f"Floating-point under-/overflow occurred at epoch #{epoch + 1}: {what}.")

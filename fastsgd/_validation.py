@@ -101,7 +101,9 @@ def read_rows(X: Any, dtype: Any = None, values: bool = False, threads: int = 1)
     return Rows(dense.reshape(-1), NO_COLUMNS, None, dense.shape)
 
 
-def check_values(rows: Rows, X: Any = None, advice: str = "impute or drop such values first.", threads: int = 1) -> None:
+def check_values(
+    rows: Rows, X: Any = None, advice: str = "impute or drop such values first.", threads: int = 1
+) -> None:
     """No NaN and no infinities; else a ValueError that names the place, and the column if the table X has names."""
     bad = _first(checks.first_nonfinite, rows.data if rows.indptr is None else rows.data[: rows.nnz], threads=threads)
     if bad >= 0:
@@ -154,7 +156,8 @@ def _check_csr(csr: Any, X: Any, dtype: Any, values: bool, threads: int) -> Rows
     data = as_floats(np.asarray(csr.data), dtype, "X")
     indices, indptr = _as_indices(csr.indices, "indices"), _as_indices(csr.indptr, "indptr")
     try:
-        n, d = map(operator.index, csr.shape)
+        n, d = csr.shape
+        n, d = operator.index(n), operator.index(d)
     except (TypeError, ValueError) as error:
         raise ValueError(f"malformed CSR: shape is {csr.shape!r}, not two integers") from error
     if data.ndim != 1 or data.size != indices.size:
@@ -292,7 +295,8 @@ def check_real_targets(y: Any, n: int, dtype: Any = None) -> Array:
 def check_labels(y: Any, n: int, name: str = "y") -> Array:
     """Labels of a classification: (n,) of integers, booleans, strings or whole floats."""
     labels = _as_column(y, n, name)
-    if labels.dtype.kind == "f":
+    kind = labels.dtype.kind
+    if kind == "f":
         _check_finite(as_floats(labels, None, name), name)
         bad = _first(lambda part: _first_false(part == np.floor(part)), labels, piece=CHUNK)
         if bad >= 0:
@@ -300,7 +304,7 @@ def check_labels(y: Any, n: int, name: str = "y") -> Array:
                 f"Unknown label type: continuous, {labels[bad]} for example. Maybe you are trying to fit a "
                 "classifier, which expects discrete classes on a regression target with continuous values."
             )
-    elif labels.dtype.kind == "O":
+    elif kind == "O":
         for row, label in enumerate(labels):
             if is_missing(label):
                 raise ValueError(f"Input {name} contains NaN or None at row {row}")
@@ -310,7 +314,7 @@ def check_labels(y: Any, n: int, name: str = "y") -> Array:
                 raise ValueError(f"Unknown label type: continuous, {label} at row {row} for example")
         if len({type(label) if isinstance(label, (str, bytes)) else Real for label in labels}) > 1:
             raise ValueError(f"{name} mixes text and numbers; make all labels of one kind")
-    elif labels.dtype.kind not in "iubSU":
+    elif kind not in "iubSU":
         raise ValueError(f"Unknown label type: dtype {labels.dtype}")
     return labels
 

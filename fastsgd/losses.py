@@ -34,15 +34,15 @@ def get_loss(name: str, *, epsilon: float = 0.1) -> Loss:
     ValueError
         If there is no such loss to train on.
     """
+    loss = LOSSES.get(name) if isinstance(name, str) else None
+    if loss is not None:
+        return type(loss)(epsilon) if isinstance(loss, EpsilonLoss) else loss
     if name == "zero_one":
         raise ValueError(
             "zero_one has derivative 0 almost everywhere, so there is nothing to descend: train on a surrogate such "
             "as 'log_loss', 'hinge', 'modified_huber' or 'perceptron', and evaluate with fastsgd.losses.zero_one"
         )
-    cls = REGISTRY.get(name) if isinstance(name, str) else None
-    if cls is None:
-        raise ValueError(f"there is no loss {name!r}; choose one of {', '.join(map(repr, REGISTRY))}")
-    return cls(epsilon) if issubclass(cls, EpsilonLoss) else cls()
+    raise ValueError(f"there is no loss {name!r}; choose one of {', '.join(map(repr, REGISTRY))}")
 
 
 def zero_one(z: ArrayLike, t: ArrayLike) -> NDArray[np.float64]:
