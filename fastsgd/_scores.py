@@ -58,7 +58,7 @@ def decision(
 
 
 def _is_feature_major(coef: Array) -> bool:
-    """Whether (K, d) coefficients are laid out as weights for CSR rows, with an optimiser's numbers between them or not."""
+    """Whether (K, d) coefficients are laid out as weights for CSR rows are, other numbers between features or not."""
     across, along = coef.strides
     one = coef.itemsize
     return (across == one or len(coef) == 1) and coef.shape[1] > 0 and along % one == 0 and along >= len(coef) * one
