@@ -10,7 +10,7 @@ target as K numbers: the indicator of the class, or, for softmax, probabilities.
 """
 
 cimport cython
-from libc.math cimport exp, expm1, fabs, isinf, ldexp, log, sqrt
+from libc.math cimport exp, expm1, fabs, isinf, ldexp, log
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
@@ -176,34 +176,61 @@ cdef inline double log_of_sum(double a, double s) noexcept nogil:
         (half - (u * (half + even + odd) + (k * 1.90821492927058770002e-10 + (a - (s - 1)) / s))) - f)
 
 
+# Of y + e^y = c: the root, and its slope 1 / (1 + e^y), at the middles of RISE_STEPS intervals of each c + 4 from 2^k to
+# 2^(k + 1), k < RISE_OCTAVES.
+cdef enum:
+    RISE_BITS = 5
+    RISE_STEPS = 32
+    RISE_OCTAVES = 8
+
+cdef double[RISE_STEPS * RISE_OCTAVES][2] RISES
+
+
 cdef double logistic_rise(double m, double p, double w) noexcept nogil:
     """How far the margin m rises when followed for w: the D with D + e^m (e^D - 1) = w; p is sigma(-m).
 
-    That is p D + (1 - p) (e^D - 1) = p w. On a short way one of Halley's steps, from the beginning of the series of D
-    in p w, gives all digits, on a longer one two from the root of the quadratic approximation. Otherwise they go on
-    from an upper bound, all being divided by e^m if that is large; each cubes the error.
+    The new margin y has y + e^y = w + m + e^m. A long way is the one to a near root out of a table, and a short one from
+    there; the rest of what is no short way is looked for.
     """
-    cdef double q = 1 - p, e, least, linear, curved, D, growth, excess, slope
-    cdef int _
+    cdef double c = w + m + (1 - p) / p + 4, middle
+    cdef double[2][3] choice
+    cdef uint64_t bits
+    cdef const double* root
+    cdef bint far = p * w >= 0.1
     if w <= 0 or p == 0:
         return 0.0
-    D = p * w
-    if D < 0.1:
-        D *= 1 - q * D * (0.5 - D * (0.5 * q - 1.0 / 6 - D * (q * (0.625 * q - 5.0 / 12) + 1.0 / 24)))
-        growth = D + D * D * (0.5 + D * (1.0 / 6 + D * (1.0 / 24 + D * (1.0 / 120 + D * (1.0 / 720 + D * (
-            1.0 / 5040 + D * (1.0 / 40320 + D / 362880)))))))
-        excess, slope = p * (D - w) + q * growth, 1 + q * growth
-        return D - 2 * excess * slope / (2 * slope * slope - excess * (slope - p))
-    if D < 0.5 and p < 0.9:
-        D = 2 * p * w / (1 + sqrt(1 + 2 * q * p * w))
-        for _ in range(2):
-            growth = expm1(D)
-            excess, slope = p * (D - w) + q * growth, 1 + q * growth
-            D -= 2 * excess * slope / (2 * slope * slope - excess * (slope - p))
-            if D < 0.01:
-                break
-        return D
-    e, least = exp(-fabs(m)), min(m, 0.0)
+    if far & ((c < 1) | (c >= (1 << RISE_OCTAVES))):
+        return long_rise(m, w)
+    memcpy(&bits, &c, 8)
+    bits -= <uint64_t>0x3ff << 52
+    root = RISES[(bits >> (52 - RISE_BITS)) & (RISE_STEPS * RISE_OCTAVES - 1)]
+    bits = ((bits >> (52 - RISE_BITS) << (52 - RISE_BITS)) | (<uint64_t>1 << (51 - RISE_BITS))) + (<uint64_t>0x3ff << 52)
+    memcpy(&middle, &bits, 8)
+    # Chosen without a branch, which would often be mispredicted.
+    choice[0][0], choice[0][1], choice[0][2] = 0, p, w
+    choice[1][0], choice[1][1], choice[1][2] = root[0] - m, root[1], c - middle
+    return choice[far][0] + short_rise(choice[far][1], choice[far][2])
+
+
+cdef inline double short_rise(double p, double w) noexcept nogil:
+    """The D, |D| < 0.1, with p D + (1 - p) (e^D - 1) = p w.
+
+    One of Halley's steps from the beginning of the series of D in p w gives all digits.
+    """
+    cdef double q = 1 - p, D = p * w, D2 = D * D, D4, growth, excess, slope
+    D -= q * D2 * (0.5 - D * (0.5 * q - 1.0 / 6) + D2 * (q * (0.625 * q - 5.0 / 12) + 1.0 / 24))
+    D2 = D * D
+    D4 = D2 * D2
+    growth = D + D2 * ((0.5 + D * (1.0 / 6)) + D2 * (1.0 / 24 + D * (1.0 / 120)) + D4 * (
+        (1.0 / 720 + D * (1.0 / 5040)) + D2 * (1.0 / 40320 + D * (1.0 / 362880))))
+    excess, slope = p * (D - w) + q * growth, 1 + q * growth
+    return D - 2 * excess * slope / (2 * slope * slope - excess * (slope - p))
+
+
+cdef double long_rise(double m, double w) noexcept nogil:
+    """The same by Halley's steps from an upper bound, all being divided by e^m if that is large; each cubes the error."""
+    cdef double e = exp(-fabs(m)), least = min(m, 0.0), linear, curved, D, growth, excess, slope
+    cdef int _
     linear, curved = 1.0 if m <= 0 else e, e if m <= 0 else 1.0
     D = w * linear / (linear + curved)
     if D > 1:
@@ -217,6 +244,19 @@ cdef double logistic_rise(double m, double p, double w) noexcept nogil:
         if fabs(excess) <= 1e-5 * min(D, 1.0):
             break
     return D if D > 0 else 0.0
+
+
+cdef void fill_rises() noexcept:
+    cdef Py_ssize_t i
+    cdef double c
+    for i in range(RISE_STEPS * RISE_OCTAVES):
+        c = ldexp(RISE_STEPS + i % RISE_STEPS + 0.5, i // RISE_STEPS - RISE_BITS)
+        # From m = -4, where c + 4 = e^m.
+        RISES[i][0] = long_rise(-4, c - exp(-4.0)) - 4
+        RISES[i][1] = 1 / (1 + exp(RISES[i][0]))
+
+
+fill_rises()
 
 
 # One score, targets -1 / +1; m = t z is the margin.
