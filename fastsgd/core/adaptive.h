@@ -18,7 +18,7 @@
 #ifndef FASTSGD_ADAPTIVE_H
 #define FASTSGD_ADAPTIVE_H
 
-#include "simd.h"
+#include "cells.h"
 #include <float.h>
 #include <math.h>
 
@@ -34,36 +34,6 @@ typedef struct {
     double correction;       /* adam: 1 / (1 - beta2^t) */
     double epsilon;          /* adam */
 } fastsgd_rule;
-
-/* Of four vectors of four numbers. */
-#if defined(__has_builtin)
-#if __has_builtin(__builtin_shufflevector)
-#define FASTSGD_SHUFFLES /* clang, and gcc from 12 on */
-#endif
-#endif
-#ifdef FASTSGD_SHUFFLES
-#define FASTSGD_TRANSPOSE(c)                                                                       \
-    do {                                                                                           \
-        __typeof__((c)[0]) a = __builtin_shufflevector((c)[0], (c)[1], 0, 4, 1, 5);                \
-        __typeof__((c)[0]) b = __builtin_shufflevector((c)[2], (c)[3], 0, 4, 1, 5);                \
-        __typeof__((c)[0]) d = __builtin_shufflevector((c)[0], (c)[1], 2, 6, 3, 7);                \
-        __typeof__((c)[0]) f = __builtin_shufflevector((c)[2], (c)[3], 2, 6, 3, 7);                \
-        (c)[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);                                        \
-        (c)[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);                                        \
-        (c)[2] = __builtin_shufflevector(d, f, 0, 1, 4, 5);                                        \
-        (c)[3] = __builtin_shufflevector(d, f, 2, 3, 6, 7);                                        \
-    } while (0)
-#else
-#define FASTSGD_TRANSPOSE(c)                                                                       \
-    do {                                                                                           \
-        for (int row = 0; row < 4; row++)                                                          \
-            for (int column = 0; column < row; column++) {                                         \
-                const double other = (c)[row][column];                                             \
-                (c)[row][column] = (c)[column][row];                                               \
-                (c)[column][row] = other;                                                          \
-            }                                                                                      \
-    } while (0)
-#endif
 
 enum { SOME = 256, SUMS = 16 }; /* gradients worked out at once; running sums of a dot product */
 
@@ -159,12 +129,17 @@ enum { SOME = 256, SUMS = 16 }; /* gradients worked out at once; running sums of
             u[j] = x[j] * known[j];                                                                \
         }                                                                                          \
         if (grows)                                                                                 \
-            for (ptrdiff_t j = 0; j < d; j++)                                                      \
-                if (FASTSGD_BEYOND(ABS(x[j]), known[j])) {                                         \
-                    fastsgd_grow_##TS(ABS(x[j]), K, K * d, d, w + j, known + j);                   \
-                    inverse[j] = known[j];                                                         \
-                    u[j] = x[j] * known[j];                                                        \
+            for (ptrdiff_t j = 0; j < d; j++) {                                                    \
+                const int beyond = FASTSGD_BEYOND(ABS(x[j]), known[j]);                            \
+                const T shorter = 1 / (ABS(x[j]) > TINY ? ABS(x[j]) : TINY);                       \
+                const T f = beyond & (known[j] > 0) ? shorter / (known[j] > 0 ? known[j] : 1) : 1; \
+                known[j] = inverse[j] = beyond ? shorter : known[j];                               \
+                u[j] = x[j] * inverse[j];                                                          \
+                for (ptrdiff_t k = 0; k < K; k++) {                                                \
+                    w[k * d + j] *= f;                                                             \
+                    w[(K + k) * d + j] *= f * f;                                                   \
                 }                                                                                  \
+            }                                                                                      \
         return grows;                                                                              \
     }                                                                                              \
                                                                                                    \
@@ -255,57 +230,6 @@ enum { SOME = 256, SUMS = 16 }; /* gradients worked out at once; running sums of
                 q[k] += (double)(xe * re[k]);                                                      \
             }                                                                                      \
         }                                                                                          \
-    }                                                                                              \
-                                                                                                   \
-    /* The cells of a row with one output, `pitch` 2 or 4 numbers each, as a matrix of as many rows; and back. */\
-    static inline void fastsgd_gather_##TS##_##IS(const T *x, const I *restrict columns, ptrdiff_t nnz, const T *restrict w,\
-                                                  ptrdiff_t pitch, T *restrict out)                \
-    {                                                                                              \
-        ptrdiff_t e = 0;                                                                           \
-        (void)x;                                                                                   \
-        if (pitch == 2) {                                                                          \
-            for (; e < nnz; e++) {                                                                 \
-                out[e] = w[2 * (ptrdiff_t)columns[e]];                                             \
-                out[nnz + e] = w[2 * (ptrdiff_t)columns[e] + 1];                                   \
-            }                                                                                      \
-            return;                                                                                \
-        }                                                                                          \
-        for (; e + 4 <= nnz; e += 4) {                                                             \
-            fastsgd_four_##TS c[4];                                                                \
-            for (int i = 0; i < 4; i++)                                                            \
-                FASTSGD_LOAD(c[i], w + 4 * (ptrdiff_t)columns[e + i]);                             \
-            FASTSGD_TRANSPOSE(c);                                                                  \
-            for (int i = 0; i < 4; i++)                                                            \
-                memcpy(out + i * nnz + e, &c[i], sizeof(c[i]));                                    \
-        }                                                                                          \
-        for (; e < nnz; e++)                                                                       \
-            for (int i = 0; i < 4; i++)                                                            \
-                out[i * nnz + e] = w[4 * (ptrdiff_t)columns[e] + i];                               \
-    }                                                                                              \
-                                                                                                   \
-    static inline void fastsgd_scatter_##TS##_##IS(const T *x, const I *restrict columns, ptrdiff_t nnz, T *restrict w,\
-                                                   ptrdiff_t pitch, const T *restrict in)          \
-    {                                                                                              \
-        ptrdiff_t e = 0;                                                                           \
-        (void)x;                                                                                   \
-        if (pitch == 2) {                                                                          \
-            for (; e < nnz; e++) {                                                                 \
-                w[2 * (ptrdiff_t)columns[e]] = in[e];                                              \
-                w[2 * (ptrdiff_t)columns[e] + 1] = in[nnz + e];                                    \
-            }                                                                                      \
-            return;                                                                                \
-        }                                                                                          \
-        for (; e + 4 <= nnz; e += 4) {                                                             \
-            fastsgd_four_##TS c[4];                                                                \
-            for (int i = 0; i < 4; i++)                                                            \
-                FASTSGD_LOAD(c[i], in + i * nnz + e);                                              \
-            FASTSGD_TRANSPOSE(c);                                                                  \
-            for (int i = 0; i < 4; i++)                                                            \
-                memcpy(w + 4 * (ptrdiff_t)columns[e + i], &c[i], sizeof(c[i]));                    \
-        }                                                                                          \
-        for (; e < nnz; e++)                                                                       \
-            for (int i = 0; i < 4; i++)                                                            \
-                w[4 * (ptrdiff_t)columns[e] + i] = in[i * nnz + e];                                \
     }
 
 FASTSGD_DEFINE_ADAPTIVE(float, f32, sqrtf, fabsf, FLT_MIN)
@@ -318,11 +242,5 @@ FASTSGD_DEFINE_ADAPTIVE_CSR(double, f64, int64_t, i64, fabs, DBL_MIN)
 #define fastsgd_adapt_row(x, columns, ...) FASTSGD_PICK(fastsgd_adapt_row, x, columns)(x, columns, __VA_ARGS__)
 #define fastsgd_rescale(x, columns, ...) FASTSGD_PICK(fastsgd_rescale, x, columns)(x, columns, __VA_ARGS__)
 #define fastsgd_rates(x, columns, ...) FASTSGD_PICK(fastsgd_rates, x, columns)(x, columns, __VA_ARGS__)
-#define FASTSGD_PICK_CSR(kernel, x, columns)                                                       \
-    _Generic((columns),                                                                            \
-        const int32_t *: _Generic((x), const float *: kernel##_f32_i32, const double *: kernel##_f64_i32),\
-        const int64_t *: _Generic((x), const float *: kernel##_f32_i64, const double *: kernel##_f64_i64))
-#define fastsgd_gather(x, columns, ...) FASTSGD_PICK_CSR(fastsgd_gather, x, columns)(x, columns, __VA_ARGS__)
-#define fastsgd_scatter(x, columns, ...) FASTSGD_PICK_CSR(fastsgd_scatter, x, columns)(x, columns, __VA_ARGS__)
 
 #endif

@@ -23,8 +23,10 @@ cdef extern from "adaptive.h" nogil:
     void adapt_row "fastsgd_adapt_row"(...)     # (x, columns, nnz, rule, w, K, pitch, g, gradient)
     int rescale_row "fastsgd_rescale"(...)      # (x, columns, nnz, w, K, pitch, u, inverse): whether a scale has grown
     void row_rates "fastsgd_rates"(...)         # (x, columns, nnz, u, inverse, rule, w, K, pitch, g, r, q)
-    void gather "fastsgd_gather"(...)           # (x, columns, nnz, w, pitch, out)
-    void scatter "fastsgd_scatter"(...)         # (x, columns, nnz, w, pitch, in)
+
+cdef extern from "cells.h" nogil:
+    void gather "fastsgd_gather"(...)           # (x, columns, nnz, w, pitch, used, out)
+    void scatter "fastsgd_scatter"(...)         # (x, columns, nnz, w, pitch, used, in)
 
 
 cdef inline int planes_of(int optimizer) noexcept nogil:
@@ -45,6 +47,7 @@ cdef struct Adaptive:
     double step
     double rows, lengths    # rows so far; sum of their ||x||^2, or ||x / s||^2 with the intercept's 1
     Py_ssize_t pitch
+    int used                # numbers of a cell of one weight that have a meaning
     bint gathered           # whether a row's cells are worked on in the scratch
     bint grown
     void* gradient          # of a batch, K numbers a feature; 0 between batches
@@ -67,7 +70,7 @@ cdef inline void adaptive_scores(Adaptive* a, const floating* x, const index_t* 
     cdef double length = 0.0
     if index_t is not dense_t:
         if a.gathered:
-            gather(x, columns, nnz, w, a.pitch, cells)
+            gather(x, columns, nnz, w, a.pitch, a.used, cells)
             if a.rule.optimizer == NORMALIZED:
                 a.grown = rescale_row(x, none, nnz, cells, <Py_ssize_t>1, <Py_ssize_t>0, u, <floating*>a.inverse)
             row_scores(x, none, nnz, cells, 1, z)
@@ -124,7 +127,7 @@ cdef inline void adaptive_step(Adaptive* a, Loss loss, const floating* x, const 
             adapt_bias(a, K, g, decay)
     if index_t is not dense_t:
         if a.gathered and (moves or a.grown):
-            scatter(x, columns, nnz, w, a.pitch, cells)
+            scatter(x, columns, nnz, w, a.pitch, a.used, cells)
 
 
 cdef inline void adapt_bias(Adaptive* a, Py_ssize_t K, const double* g, double decay) noexcept nogil:

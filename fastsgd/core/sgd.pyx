@@ -204,6 +204,7 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
     cdef floating[::1] gradient, workspace
     cdef floating* running = NULL
     cdef floating* got = NULL
+    cdef Py_ssize_t longest
     cdef Job job
     if order.shape[0] == 0:
         return
@@ -226,8 +227,10 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
         gradient = state.gradient
         if gradient is not None:
             job.adaptive.gradient = &gradient[0]
-        workspace = np.empty(divide_workspace(&job, &indices[0], &data[0], NULL), np.asarray(weights).dtype)
-        divide_workspace(&job, &indices[0], &data[0], &workspace[0])
+        job.adaptive.gathered = index_t is not dense_t and K == 1 and job.batch == 1
+        longest = longest_row(&job, &indices[0])
+        workspace = np.empty(divide_workspace(&job.adaptive, K, longest, running), np.asarray(weights).dtype)
+        divide_workspace(&job.adaptive, K, longest, &workspace[0])
     with nogil:
         if settings.optimizer != SGD:
             run(&job, loss, &data[0], &indices[0], &targets[0, 0], &weights[0], running, got, <adaptive_t*>NULL)
@@ -252,23 +255,26 @@ cdef void open_adaptive(Job* job, Settings settings, State state, double[::1] bi
     a.rule.l1, a.rule.l2, job.l1, job.l2, job.followed, job.counted = job.l1, job.l2, 0, 0, False, False
     a.rule.eta = a.rule.correction = 0
     a.rows, a.lengths, a.pitch, a.gradient, a.grown = state.rows, state.lengths, state.pitch, NULL, False
+    a.used = planes_of(a.rule.optimizer) + (a.rule.optimizer == NORMALIZED)
     a.bias = &bias_cell[0]
     a.bias_gradient, a.q = &bias_cell[a.pitch], &bias_cell[a.pitch + K]
     a.h = &bias_cell[a.pitch + 2 * K]
 
 
-cdef Py_ssize_t divide_workspace(Job* job, const index_t* columns, const floating* tag, floating* space):
-    """The numbers that the longest row needs; given the space, hand it out."""
-    cdef Adaptive* a = &job.adaptive
+cdef Py_ssize_t longest_row(const Job* job, const index_t* columns):
     cdef Py_ssize_t longest = 1, i, start = 0, nnz = 0
     for i in range(job.rows):
         find_row(job, columns, i, &start, &nnz)
         longest = max(longest, nnz)
-    a.gathered = index_t is not dense_t and job.K == 1 and job.batch == 1
+    return longest
+
+
+cdef Py_ssize_t divide_workspace(Adaptive* a, Py_ssize_t K, Py_ssize_t longest, floating* space):
+    """The numbers that a row of this length needs; given the space, hand it out."""
+    cdef Py_ssize_t i = longest * 4 if a.gathered else 0
     a.cells = space
-    i = longest * 4 if a.gathered else 0
     a.u, a.inverse, a.rates = space + i, space + i + longest, space + i + 2 * longest
-    return i + longest * (2 + job.K) if a.rule.optimizer == NORMALIZED else max(i, <Py_ssize_t>1)
+    return i + longest * (2 + K) if a.rule.optimizer == NORMALIZED else max(i, <Py_ssize_t>1)
 
 
 cdef Job open_job(Loss loss, Settings settings, State state, const uint32_t[::1] order, Bounds bounds,
