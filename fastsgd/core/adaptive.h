@@ -128,19 +128,22 @@ enum { SOME = 256, SUMS = 16 }; /* gradients worked out at once; running sums of
             inverse[j] = known[j];                                                                 \
             u[j] = x[j] * known[j];                                                                \
         }                                                                                          \
-        if (grows)                                                                                 \
+        if (!grows)                                                                                \
+            return 0;                                                                              \
+        for (ptrdiff_t j = 0; j < d; j++) {                                                        \
+            const T old = known[j], size = ABS(x[j]), shorter = 1 / (size > TINY ? size : TINY);   \
+            const int beyond = FASTSGD_BEYOND(size, old);                                          \
+            u[j] = beyond & (old > 0) ? shorter / old : 1; /* before, nothing depends on the unit */\
+            known[j] = inverse[j] = beyond ? shorter : old;                                        \
+        }                                                                                          \
+        for (ptrdiff_t k = 0; k < K; k++)                                                          \
             for (ptrdiff_t j = 0; j < d; j++) {                                                    \
-                const int beyond = FASTSGD_BEYOND(ABS(x[j]), known[j]);                            \
-                const T shorter = 1 / (ABS(x[j]) > TINY ? ABS(x[j]) : TINY);                       \
-                const T f = beyond & (known[j] > 0) ? shorter / (known[j] > 0 ? known[j] : 1) : 1; \
-                known[j] = inverse[j] = beyond ? shorter : known[j];                               \
-                u[j] = x[j] * inverse[j];                                                          \
-                for (ptrdiff_t k = 0; k < K; k++) {                                                \
-                    w[k * d + j] *= f;                                                             \
-                    w[(K + k) * d + j] *= f * f;                                                   \
-                }                                                                                  \
+                w[k * d + j] *= u[j];                                                              \
+                w[(K + k) * d + j] *= u[j] * u[j];                                                 \
             }                                                                                      \
-        return grows;                                                                              \
+        for (ptrdiff_t j = 0; j < d; j++)                                                          \
+            u[j] = x[j] * inverse[j];                                                              \
+        return 1;                                                                                  \
     }                                                                                              \
                                                                                                    \
     /* NORMALIZED: G += (g u)^2; returns what a derivative of 1 takes off the weight at the new G. */\
