@@ -2,6 +2,7 @@
 
 from itertools import product
 
+import mpmath
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -101,6 +102,21 @@ def test_a_logistic_row_is_followed_from_a_hopeless_score():
     """Where e^m is next to nothing and e^D next to infinity: D + e^m (e^D - 1) = w at m = -690, w = 2e9."""
     moved = losses.LOSSES["log_loss"]._follow(-690.0, 1.0, 2e9, 1.0)
     assert moved == pytest.approx(690 + np.log(2e9 - 711), rel=1e-12)
+
+
+def test_a_logistic_row_is_followed_to_all_digits():
+    """D + e^m (e^D - 1) = q: by how much Newton's step would still move D, on short ways, by the table and beyond it."""
+    random = np.random.default_rng(0)
+    ends = [2.0**k - 4 + side for k in range(9) for side in (-1e-9, 0.0, 1e-9, 2.0**k / 64)]  # of w + m + e^m
+    cases = [(m, c - m - np.exp(m)) for c in ends for m in (-3.5, -1.0, 0.5, 2.0)]
+    cases += [(m, 0.1 * (1 + np.exp(m)) * (1 + side)) for m in (-4.0, 0.0, 5.0) for side in (-1e-12, 1e-12)]
+    cases += zip(random.normal(0, 4, 300), 10 ** random.uniform(-5, 2, 300), strict=True)
+    with mpmath.workprec(200):
+        for m, q in cases:
+            if q > 0:
+                D, e = mpmath.mpf(losses.LOSSES["log_loss"]._follow(m, 1.0, 1.0, q)), mpmath.exp(mpmath.mpf(m))
+                missing = (mpmath.mpf(q) - D - e * mpmath.expm1(D)) / (1 + e * mpmath.exp(D))
+                assert abs(missing) <= 1e-13 * D, (m, q)
 
 
 @pytest.mark.parametrize("loss", FOLLOWED)

@@ -115,7 +115,8 @@ enum { SOME = 256, SUMS = 16 }; /* gradients worked out at once; running sums of
         }                                                                                          \
     }                                                                                              \
                                                                                                    \
-    /* NORMALIZED, before the scores: u = x / s and 1 / s, s having grown where |x| is larger; whether any has. */\
+    /* NORMALIZED, before the scores: u = x / s, s having grown where |x| is larger; whether any has. On CSR rows 1 / s as\
+     * well: it is in the cells, and at hand on dense rows. */                                     \
     FASTSGD_KERNEL int fastsgd_rescale_##TS##_u8(const T *restrict x, const uint8_t *columns, ptrdiff_t d, T *restrict w,\
                                                  ptrdiff_t K, ptrdiff_t pitch, T *restrict u, T *restrict inverse)\
     {                                                                                              \
@@ -123,9 +124,9 @@ enum { SOME = 256, SUMS = 16 }; /* gradients worked out at once; running sums of
         int grows = 0;                                                                             \
         (void)columns;                                                                             \
         (void)pitch;                                                                               \
+        (void)inverse;                                                                             \
         for (ptrdiff_t j = 0; j < d; j++) {                                                        \
             grows |= FASTSGD_BEYOND(ABS(x[j]), known[j]);                                          \
-            inverse[j] = known[j];                                                                 \
             u[j] = x[j] * known[j];                                                                \
         }                                                                                          \
         if (!grows)                                                                                \
@@ -134,7 +135,7 @@ enum { SOME = 256, SUMS = 16 }; /* gradients worked out at once; running sums of
             const T old = known[j], size = ABS(x[j]), shorter = 1 / (size > TINY ? size : TINY);   \
             const int beyond = FASTSGD_BEYOND(size, old);                                          \
             u[j] = beyond & (old > 0) ? shorter / old : 1; /* before, nothing depends on the unit */\
-            known[j] = inverse[j] = beyond ? shorter : old;                                        \
+            known[j] = beyond ? shorter : old;                                                     \
         }                                                                                          \
         for (ptrdiff_t k = 0; k < K; k++)                                                          \
             for (ptrdiff_t j = 0; j < d; j++) {                                                    \
@@ -142,7 +143,7 @@ enum { SOME = 256, SUMS = 16 }; /* gradients worked out at once; running sums of
                 w[(K + k) * d + j] *= u[j] * u[j];                                                 \
             }                                                                                      \
         for (ptrdiff_t j = 0; j < d; j++)                                                          \
-            u[j] = x[j] * inverse[j];                                                              \
+            u[j] = x[j] * known[j];                                                                \
         return 1;                                                                                  \
     }                                                                                              \
                                                                                                    \
@@ -161,14 +162,16 @@ enum { SOME = 256, SUMS = 16 }; /* gradients worked out at once; running sums of
                                                 T *restrict r, double *restrict q)                 \
     {                                                                                              \
         const T eta = (T)rule->eta, more = (T)(rule->eta * rule->l2);                              \
+        const T *restrict known = w + 2 * K * d;                                                   \
         (void)columns;                                                                             \
         (void)pitch;                                                                               \
+        (void)inverse;                                                                             \
         for (ptrdiff_t k = 0; k < K; k++) {                                                        \
             T *restrict G = w + (K + k) * d, *restrict rk = r + k * d, sum[SUMS] = {0};            \
             const T gk = (T)g[k];                                                                  \
             ptrdiff_t j = 0;                                                                       \
             for (ptrdiff_t i = 0; i < d; i++)                                                      \
-                rk[i] = fastsgd_rate_##TS(eta, more, gk * u[i], u[i] * inverse[i], G + i);         \
+                rk[i] = fastsgd_rate_##TS(eta, more, gk * u[i], u[i] * known[i], G + i);           \
             for (; j + SUMS <= d; j += SUMS)                                                       \
                 for (int l = 0; l < SUMS; l++)                                                     \
                     sum[l] += x[j + l] * rk[j + l];                                                \
