@@ -105,7 +105,7 @@ def test_a_logistic_row_is_followed_from_a_hopeless_score():
 
 
 def test_a_logistic_row_is_followed_to_all_digits():
-    """D + e^m (e^D - 1) = q: by how much Newton's step would still move D, on short ways, by the table and beyond it."""
+    """D + e^m (e^D - 1) = q: by how much Newton's step would still move D, on short ways, by the table, beyond it."""
     random = np.random.default_rng(0)
     ends = [2.0**k - 4 + side for k in range(9) for side in (-1e-9, 0.0, 1e-9, 2.0**k / 64)]  # of w + m + e^m
     cases = [(m, c - m - np.exp(m)) for c in ends for m in (-3.5, -1.0, 0.5, 2.0)]
