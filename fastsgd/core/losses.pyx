@@ -176,8 +176,8 @@ cdef inline double log_of_sum(double a, double s) noexcept nogil:
         (half - (u * (half + even + odd) + (k * 1.90821492927058770002e-10 + (a - (s - 1)) / s))) - f)
 
 
-# Of y + e^y = c: the root, and its slope 1 / (1 + e^y), at the middles of RISE_STEPS intervals of each c + 4 from 2^k to
-# 2^(k + 1), k < RISE_OCTAVES.
+# Of y + e^y = c: the root, and its slope 1 / (1 + e^y), at the middles of the RISE_STEPS intervals between
+# c + 4 = 2^k and 2^(k + 1), k < RISE_OCTAVES.
 cdef enum:
     RISE_BITS = 5
     RISE_STEPS = 32
@@ -189,8 +189,8 @@ cdef double[RISE_STEPS * RISE_OCTAVES][2] RISES
 cdef double logistic_rise(double m, double p, double w) noexcept nogil:
     """How far the margin m rises when followed for w: the D with D + e^m (e^D - 1) = w; p is sigma(-m).
 
-    The new margin y has y + e^y = w + m + e^m. A long way is the one to a near root out of a table, and a short one from
-    there; the rest of what is no short way is looked for.
+    The new margin y has y + e^y = w + m + e^m. A long way is the one to a near root out of a table, and a short one
+    from there; what the table does not have is looked for.
     """
     cdef double c = w + m + (1 - p) / p + 4, middle
     cdef double[2][3] choice
@@ -204,7 +204,8 @@ cdef double logistic_rise(double m, double p, double w) noexcept nogil:
     memcpy(&bits, &c, 8)
     bits -= <uint64_t>0x3ff << 52
     root = RISES[(bits >> (52 - RISE_BITS)) & (RISE_STEPS * RISE_OCTAVES - 1)]
-    bits = ((bits >> (52 - RISE_BITS) << (52 - RISE_BITS)) | (<uint64_t>1 << (51 - RISE_BITS))) + (<uint64_t>0x3ff << 52)
+    bits = bits >> (52 - RISE_BITS) << (52 - RISE_BITS) | <uint64_t>1 << (51 - RISE_BITS)
+    bits += <uint64_t>0x3ff << 52
     memcpy(&middle, &bits, 8)
     # Chosen without a branch, which would often be mispredicted.
     choice[0][0], choice[0][1], choice[0][2] = 0, p, w
@@ -228,7 +229,7 @@ cdef inline double short_rise(double p, double w) noexcept nogil:
 
 
 cdef double long_rise(double m, double w) noexcept nogil:
-    """The same by Halley's steps from an upper bound, all being divided by e^m if that is large; each cubes the error."""
+    """The same by Halley's steps, which cube the error, from an upper bound; divided by e^m if that is large."""
     cdef double e = exp(-fabs(m)), least = min(m, 0.0), linear, curved, D, growth, excess, slope
     cdef int _
     linear, curved = 1.0 if m <= 0 else e, e if m <= 0 else 1.0
