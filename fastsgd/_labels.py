@@ -63,8 +63,9 @@ def class_task(name: str, epsilon: float, codes: Array, classes: Array, shares: 
     """One class a row, or for `shares` (n, n_classes) the probability of each."""
     two = len(classes) == 2
     if shares is None and two:
-        targets = np.empty((codes.size, 1), dtype)
-        checks.signs(codes, targets)
+        flat = np.empty(codes.size, dtype)
+        checks.signs(codes, flat)
+        targets = flat.reshape(-1, 1)
     elif shares is None:
         targets = codes.astype(dtype).reshape(-1, 1)
     else:

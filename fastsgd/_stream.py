@@ -197,7 +197,8 @@ class Streamed:
             targets, weights = self.coder.all(y)
             order = np.arange(shape[0], dtype=np.uint32)
             rows = Rows(data, indices, indptr, shape)
-            self._stored = Stored(rows, targets, weights, order, BLOCKS if self.shuffle else False, self.seed)
+            whole = Piece(rows, targets, weights, order)
+            self._stored = Stored(whole, BLOCKS if self.shuffle else False, self.seed)
         return self._stored
 
     def _make_room(self) -> None:

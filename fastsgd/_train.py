@@ -237,10 +237,10 @@ class Run:
     def _end_epoch(self, record: Epoch) -> None:
         self.reporter.end_epoch(record)
 
-    def _rating(self) -> Callable[[sgd.State, Array | None], float]:
+    def _rating(self) -> Callable[[Array | None, sgd.State], float]:
         held: list[Any] = []
 
-        def rate(state: sgd.State, classes: Array | None) -> float:
+        def rate(classes: Array | None, state: sgd.State) -> float:
             """What `score` returns, of the rows of --valid."""
             if not held:
                 columns = state.features

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from ._parameters import Common, seed
 from ._scales import scale_columns
 from ._sklearn import ConvergenceWarning, warn
 from ._states import restore
+from ._team import Piece
 from ._threads import count_threads
 from ._training import (
     BLOCKS,
@@ -89,10 +91,11 @@ class Trained(Common, Archived):
             state.weights = state.weights.copy()  # whoever holds coef_ must not see weights without their scale
         order = np.arange(rows.shape[0], dtype=np.uint32) if validation is None else validation[0]
         source = Stored(
-            rows, task.targets, weights, order, self.shuffle if self.shuffle == BLOCKS else bool(self.shuffle),
+            Piece(rows, task.targets, weights, order), self.shuffle if self.shuffle == BLOCKS else bool(self.shuffle),
             seed(self.random_state) if order.size > 1 else 0,
         )  # fmt: skip
-        scale_columns(state, rows, source.order)
+        if state.optimizer:
+            scale_columns(state, rows, source.all.order)
         self._run(
             source, task.loss, state, self._settings(rows.sparse, task.loss, rows.shape[0]), fitted, epochs=epochs,
             score=None if validation is None else validation[1], touched=rows.indices[: rows.nnz] if brief else None,
@@ -106,7 +109,6 @@ class Trained(Common, Archived):
         """Train `state` on a source of rows, as far as `_session` has not, and become its model."""
         self._equip(state)
         session, progress = self._session, Progress()
-        rate = session.rate
         plan = Plan(
             epochs=epochs or 1,
             tol=self.tol if epochs else None,
@@ -116,7 +118,7 @@ class Trained(Common, Archived):
             touched=touched,
             threads=count_threads(self.n_jobs),
             verbose=self.verbose,
-            score=score if rate is None else lambda state: rate(state, fitted.get("classes_")),
+            score=score if session.rate is None else partial(session.rate, fitted.get("classes_")),
             callbacks=tuple(self.callbacks or ()),
             watch=session.watch,
         )

@@ -26,7 +26,6 @@ from ._states import (
     solution,
 )
 from ._team import Crew, Piece, Team
-from ._validation import Rows
 from .core import sgd
 from .core.losses import Loss
 
@@ -156,11 +155,11 @@ class Resume(NamedTuple):
 class Session:
     """What the command line adds to a run: `watch` as in Plan, a rating by rows of its own, a point to go on from.
 
-    `rate` takes a settled state and the classes, None of a regression.
+    `rate` takes the classes, None of a regression, and a settled state.
     """
 
     watch: Callable[[sgd.State, sgd.Settings, Progress, int | None], None] | None = None
-    rate: Callable[[sgd.State, Array | None], float] | None = None
+    rate: Callable[[Array | None, sgd.State], float] | None = None
     resume: Resume | None = None
 
 
@@ -182,60 +181,54 @@ class Source(Protocol):
 
 @dataclass(slots=True)
 class Stored:
-    """All the rows, in memory or mapped from a file. `order` are the row numbers to visit, rising; it is overwritten.
+    """All the rows, in memory or mapped from a file: `all`, in rising order at first; the order is overwritten.
 
     Shuffled by blocks, neighbouring rows stay together: blocks come in random order, WINDOW of them at a time, and rows
     in random order within these. That is what a disk can read.
     """
 
-    rows: Rows
-    targets: Array
-    weights: Array | None
-    order: Array
+    all: Piece
     shuffle: bool | str
     seed: int
-
     _random: np.random.PCG64 | None = None
     _shuffled: int = 0
 
     def __post_init__(self) -> None:
-        if self.weights is not None and not self.weights[self.order].all():
-            self.order = self.order[self.weights[self.order] != 0]
+        weights, order = self.all.weights, self.all.order
+        if weights is not None and not weights[order].all():
+            self.all = self.all._replace(order=order[weights[order] != 0])
 
     @property
     def rows_per_epoch(self) -> int:
-        return self.order.size
+        return self.all.order.size
 
     def epoch(self, number: int) -> Iterable[Piece]:
         if self.shuffle == BLOCKS:
-            return (self._piece(order) for order in self._windows(np.random.default_rng((self.seed, number))))
-        if self.shuffle and self.order.size > 1:
+            return self._windows(np.random.default_rng((self.seed, number)))
+        if self.shuffle and self.all.order.size > 1:
             self._random = self._random or np.random.PCG64(self.seed)
             while self._shuffled <= number:  # each epoch shuffles the order of the one before
-                sgd.shuffle(self.order, self._random.random_raw() >> 1)
+                sgd.shuffle(self.all.order, self._random.random_raw() >> 1)
                 self._shuffled += 1
-        return (self._piece(self.order),)
-
-    def _piece(self, order: Array) -> Piece:
-        return Piece(self.rows, self.targets, self.weights, order)
+        return (self.all,)
 
     def sample(self, size: int) -> Piece:
-        random = np.random.default_rng((self.seed, 2**32))  # a number that no epoch has
-        chosen = random.choice(self.order.size, min(size, self.order.size), replace=False)
-        return self._piece(self.order[chosen if self.shuffle else np.sort(chosen)])
+        random, order = np.random.default_rng((self.seed, 2**32)), self.all.order  # a number that no epoch has
+        chosen = random.choice(order.size, min(size, order.size), replace=False)
+        return self.all._replace(order=order[chosen if self.shuffle else np.sort(chosen)])
 
     def close(self, state: sgd.State) -> None:
         pass
 
-    def _windows(self, random: np.random.Generator) -> Iterator[Array]:
-        rows = self.rows
+    def _windows(self, random: np.random.Generator) -> Iterator[Piece]:
+        rows, visits = self.all.rows, self.all.order
         per_row = rows.nnz / rows.shape[0] * (rows.data.itemsize + (rows.indices.itemsize if rows.sparse else 0))
         per_block = max(1, int(BLOCK_BYTES / max(per_row, 1)))
-        starts = random.permutation(np.arange(0, self.order.size, per_block))
+        starts = random.permutation(np.arange(0, visits.size, per_block))
         for first in range(0, starts.size, WINDOW):
-            order = np.concatenate([self.order[s : s + per_block] for s in starts[first : first + WINDOW]])
+            order = np.concatenate([visits[s : s + per_block] for s in starts[first : first + WINDOW]])
             sgd.shuffle(order, int(random.integers(2**63)))
-            yield order
+            yield self.all._replace(order=order)
 
 
 def train(loss: Loss, settings: sgd.Settings, state: sgd.State, source: Source, plan: Plan, progress: Progress) -> None:

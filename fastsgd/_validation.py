@@ -7,7 +7,7 @@ cannot read them as they are (another dtype, byte order or memory layout).
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
 
@@ -46,10 +46,8 @@ class Rows:
     def bounds(self) -> list[Array]:
         """The indptr of CSR rows in parts of about PIECE values, so that Ctrl-C gets through between them."""
         assert self.indptr is not None
-        if self.nnz <= PIECE:
-            return [self.indptr]
         n = self.shape[0]
-        step = max(1, PIECE * n // self.nnz)
+        step = max(1, PIECE * n // max(1, self.nnz))
         return [self.indptr[first : first + step + 1] for first in range(0, n, step)]
 
 
@@ -143,14 +141,6 @@ def _first(find: Callable[[Array], int], array: Array, piece: int = PIECE, threa
     return min(found, default=-1)
 
 
-def _every(fits: Callable[[Array], bool], parts: Sequence[Array], threads: int) -> bool:
-    if len(parts) == 1:
-        return fits(parts[0])
-    answers = list[bool]()
-    for_each(lambda part: answers.append(fits(part)), parts, threads)
-    return all(answers)
-
-
 def _check_csr(csr: Any, X: Any, dtype: Any, values: bool, threads: int) -> Rows:
     """CSR that the caller gave, maybe as the table X; also a check of the values where `values`, in the same pass."""
     data = as_floats(np.asarray(csr.data), dtype, "X")
@@ -165,12 +155,24 @@ def _check_csr(csr: Any, X: Any, dtype: Any, values: bool, threads: int) -> Rows
     if n < 0 or d < 0 or indptr.size != n + 1:
         raise ValueError(f"malformed CSR: indptr has length {indptr.size}, which does not fit shape {(n, d)}")
     rows = Rows(data, indices, indptr, (n, d))
-    sound = indptr.item(0) == 0 <= rows.nnz <= data.size
-    if not (sound and _every(lambda bounds: checks.is_sound(data, indices, bounds, d, values), rows.bounds(), threads)):
+    if not (indptr.item(0) == 0 <= rows.nnz <= data.size and _is_sound(rows, values, threads)):
         _check_bounds(rows)
         _check_columns(rows)
         check_values(rows, X)
     return rows
+
+
+def _is_sound(rows: Rows, values: bool, threads: int) -> bool:
+    assert rows.indptr is not None
+    if rows.nnz <= PIECE:
+        return checks.is_sound(rows.data, rows.indices, rows.indptr, rows.shape[1], values)
+    answers = list[bool]()
+
+    def look(bounds: Array) -> None:
+        answers.append(checks.is_sound(rows.data, rows.indices, bounds, rows.shape[1], values))
+
+    for_each(look, rows.bounds(), threads)
+    return all(answers)
 
 
 def _check_bounds(rows: Rows) -> None:

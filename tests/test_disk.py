@@ -13,6 +13,7 @@ from common import make_data
 
 import fastsgd
 from fastsgd import CSR, SGDClassifier, SGDRegressor, convert_svmlight, load_csr, load_svmlight, save_csr
+from fastsgd._team import Piece
 from fastsgd._training import Stored
 from fastsgd._validation import check_rows
 from fastsgd.disk import INDEX, open_csr
@@ -276,7 +277,7 @@ def test_mapped_rows_are_not_copied(saved):
 def stored(n, shuffle="blocks", **options):
     X = check_rows(CSR(np.ones(n * 8), np.tile(np.arange(8), n), np.arange(0, 8 * n + 1, 8), (n, 8)))
     order = np.arange(n, dtype=np.uint32)
-    return Stored(X, np.ones((n, 1)), options.get("weights"), order, shuffle, 3)
+    return Stored(Piece(X, np.ones((n, 1)), options.get("weights"), order), shuffle, 3)
 
 
 def test_blocks_visit_every_row_once_an_epoch_with_its_neighbours(monkeypatch):

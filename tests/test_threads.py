@@ -200,10 +200,8 @@ def test_a_run_goes_on_from_any_round():
     settings = classifier(penalty="l1")._settings(rows, loss)
 
     def train(state, progress):
-        source = _training.Stored(
-            rows, Y3.astype(float).reshape(-1, 1), None, np.arange(len(X), dtype=np.uint32), True, 7
-        )
-        _training.train(loss, settings, state, source, plan, progress)
+        piece = _team.Piece(rows, Y3.astype(float).reshape(-1, 1), None, np.arange(len(X), dtype=np.uint32))
+        _training.train(loss, settings, state, _training.Stored(piece, True, 7), plan, progress)
         return state
 
     state = _states.new_state(3, X.shape[1], np.dtype(float), False)

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 import fastsgd
 from fastsgd import SGDClassifier, SGDRegressor, load_svmlight, losses
+from fastsgd._team import Piece
 from fastsgd._training import Stored
 from fastsgd._validation import check_rows
 
@@ -126,7 +127,8 @@ def test_the_sample_is_of_the_rows_to_train_on():
     weights[::2] = 0
     rows = check_rows(np.zeros((n, 1)))
     for shuffle in (True, "blocks", False):
-        source = Stored(rows, np.zeros((n, 1)), weights, np.arange(n - 10, dtype=np.uint32), shuffle, 3)
+        piece = Piece(rows, np.zeros((n, 1)), weights, np.arange(n - 10, dtype=np.uint32))
+        source = Stored(piece, shuffle, 3)
         order = source.sample(1000).order
         assert order.dtype == np.uint32
         assert np.unique(order).size == order.size == 1000

@@ -133,11 +133,11 @@ def sum_duplicates(const floating[::1] data, const integer[::1] columns, const b
     return size
 
 
-def signs(const code_t[::1] codes, floating[:, ::1] targets):
+def signs(const code_t[::1] codes, floating[::1] targets):
     """-1 of class 0 and 1 of class 1."""
     cdef Py_ssize_t i
     for i in range(codes.shape[0]):
-        targets[i, 0] = 1 if codes[i] else -1
+        targets[i] = <floating>(2 * <int>codes[i] - 1)
 
 
 cpdef bint has_features(State state, Py_ssize_t d):
