@@ -1,5 +1,6 @@
 """The state that training carries on: switched off, tampered with, named columns, errors between processes."""
 
+import itertools
 import pickle
 
 import numpy as np
@@ -8,6 +9,7 @@ import scipy.sparse as sp
 from small_data import Y3, X, Y, classifier
 
 import fastsgd
+from fastsgd import _states
 from fastsgd.io import load_archive, save_archive
 
 
@@ -46,6 +48,26 @@ def test_state_that_does_not_fit_never_reaches_the_kernel():
     model._state.weights = model._state.weights[:-3]
     with pytest.raises(ValueError, match="state does not fit"):
         model.partial_fit(X, Y3)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "average"), [("sgd", False), ("sgd", True), ("normalized", False), ("ftrl", False)]
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_is_not_finite_is_found_where_training_was(dtype, optimizer, average):
+    outputs, features = 3, 10
+    for where, bad in itertools.product(("weights", "average", "bias", "average_bias"), (np.nan, -np.inf)):
+        for at in range(outputs):
+            state = _states.new_state(outputs, features, np.dtype(dtype), True, optimizer)
+            state.average, state.average_bias, state.averaged = np.zeros_like(state.weights), np.zeros(outputs), average
+            assert _states.is_finite(state, None)
+            array = getattr(state, where)
+            column = at if array.size == outputs else 7 * array.size // features + at
+            array[column] = bad
+            counts = where.startswith("average") == average or (average and where == "weights")
+            assert _states.is_finite(state, None) != counts
+            assert _states.is_finite(state, np.array([2, 7, 2], np.int32)) != counts
+            assert _states.is_finite(state, np.array([2, 6])) != (counts and array.size == outputs)
 
 
 def test_errors_travel_between_processes():

@@ -138,6 +138,23 @@ def test_malformed_csr(how, index, fault):
         refuses(how, bad, "malformed CSR: .*" + MALFORMED[fault][1])
 
 
+@pytest.mark.parametrize("n_jobs", [1, 3])
+def test_faults_are_named_in_large_data(n_jobs, monkeypatch):
+    """Which is looked at piece by piece, by several threads."""
+    monkeypatch.setattr(fastsgd._validation, "PIECE", 8)
+    model = classifier(n_jobs=n_jobs)
+    for index in (np.int32, np.int64):
+        for fault, message in MALFORMED.values():
+            data, indices, indptr = parts(X)
+            bad = CSR(*fault(data, indices.astype(index), indptr.astype(index)), X.shape)
+            refuses("fit", bad, "malformed CSR: .*" + message, model=model)
+    for layout in LAYOUTS.values():
+        for row, column in ((0, 0), (17, 2), (N - 1, D - 1)):
+            bad = put(put(X, (row, column), np.nan), (N - 1, D - 1), np.inf if row < N - 1 else np.nan)
+            refuses("fit", layout(bad), rf"NaN at row {row}, column {column}\b", model=model)
+        np.testing.assert_array_equal(model.fit(layout(X), Y).coef_, classifier().fit(layout(X), Y).coef_)
+
+
 @pytest.mark.parametrize("shape", [(N, D, 1), (N,), (N, -1), (-1, D), (N + 1, D), (None, D), "ab"])
 def test_csr_of_impossible_shape(shape):
     with pytest.raises(ValueError, match=r"malformed CSR.*shape"):

@@ -182,16 +182,18 @@ def is_below(const floating[:] codes, Py_ssize_t K):
 def is_finite(State state, const floating[::1] weights, const index_t[::1] touched):
     """Whether the model is, as far as the columns `touched` of CSR rows can have changed it, or, if they are the tag
     of dense rows, all of it. `weights` are the state's, to tell their type."""
-    cdef const floating[::1] average = state.average if state.averaged else None
-    cdef const double[::1] bias = state.average_bias if state.averaged else state.bias
-    cdef Py_ssize_t pitch = pitch_of(state.optimizer, state.hidden or bias.shape[0]), size = weights.shape[0], i, j
+    cdef bint averaged = state.averaged != 0 and state.average is not None
+    cdef const floating[::1] average = state.average if averaged else None
+    cdef const double[::1] bias = state.average_bias if averaged else state.bias
+    cdef Py_ssize_t width = state.hidden or bias.shape[0], size = weights.shape[0], i, j
+    cdef Py_ssize_t pitch = width if averaged else pitch_of(state.optimizer, width)
     cdef Py_ssize_t first = size - state.hidden * (bias.shape[0] - state.hidden)
     cdef double limit = FLT_MAX if floating is float else DBL_MAX
     cdef bint fine = True
     for i in range(bias.shape[0]):
         fine &= fabs(bias[i]) <= limit
     with nogil:
-        if average is not None:     # the mean of the iterates, as `_states.mean_iterate` has it
+        if averaged:    # the mean of the iterates, as `_states.mean_iterate` has it
             for i in range(size if index_t is dense_t else touched.shape[0] * pitch):
                 j = i if index_t is dense_t else touched[i // pitch] * pitch + i % pitch
                 fine &= fabs((state.average_scale * weights[j] - average[j]) / state.averaged) <= limit
