@@ -11,6 +11,7 @@ from ._arrays import Array
 from ._holdout import losses_of
 from ._labels import Task
 from ._scores import scores_of
+from ._states import bare
 from ._team import Piece
 from ._trained import Trained
 from ._validation import Rows
@@ -23,7 +24,7 @@ def check_model(model: Trained, X: Any, y: Any) -> float:
     rows = model._known_rows(X, np.float64)
     task = model._task(y, rows, None, chunk=True)
     weights = model._weights(task, None)
-    state, l2 = model._present_state(np.dtype(np.float64), rows.sparse), model._l2
+    state, l2 = bare(model._present_state(np.dtype(np.float64), rows.sparse)), model._l2(rows.shape[0])
     gradients = _gradients(state, rows, task, weights, l2)
     biased = bool(getattr(model, "fit_intercept", True))
     worst = 0.0

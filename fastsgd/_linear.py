@@ -80,8 +80,7 @@ class LinearSGD(Parameters, Trained):
         normalized = "optimizer='normalized', which does not depend on the units of the columns"
         return f"{check.SCALING}, or {lower}; or take {normalized}."
 
-    @property
-    def _l2(self) -> float:
+    def _l2(self, rows: int) -> float:
         share = {"l2": 1.0, "elasticnet": 1 - (self.l1_ratio or 0.0)}
         return self.alpha * share.get(self.penalty or "", 0.0)
 

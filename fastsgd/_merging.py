@@ -28,24 +28,38 @@ class Block(NamedTuple):
 def merge_cells(state: sgd.State, copies: list[sgd.State], velocity: sgd.State, l1: float, l2: float) -> None:
     """Merge copies of the state into the first of them, but for `t`."""
     name, new = NAMES[state.optimizer], copies[0]
-    before, after = _block(cells(state, state.weights), state), [_block(cells(c, c.weights), c) for c in copies]
+    before, after = _features(state), [_features(c) for c in copies]
+    if state.hidden and name == "adam":  # has momentum of its own: with more on top networks learn worse
+        velocity.weights[:], velocity.bias[:] = 0, 0
     _merge(name, before, after, cells(velocity, velocity.weights), l1, l2)
     _merge(name, _biases(state), [_biases(c) for c in copies], velocity.bias[:, None], 0.0, 0.0)
     for field in ("rows", "lengths"):
         setattr(new, field, _gained(getattr(state, field), [getattr(c, field) for c in copies]))
+    if state.hidden:
+        _merge(name, _second(state), [_second(c) for c in copies], _second(velocity).weights, 0.0, 0.0)
+        sgd.measure(new, new.weights)
+
+
+def _features(state: sgd.State) -> Block:
+    matrix, K = cells(state, state.weights), state.width
+    return Block(matrix[:K], *_beside(matrix[K:], K, state))
+
+
+def _second(state: sgd.State) -> Block:
+    matrix, K = state.weights[state.first :].reshape(-1, state.hidden), state.outputs
+    return Block(matrix[:K], *_beside(matrix[K:], K, state))
 
 
 def _biases(state: sgd.State) -> Block:
     assert state.bias_memory is not None
-    rest = _block(np.concatenate([state.bias, state.bias_memory])[:, None], state)
-    kept = [state.bias_memory[i * state.width : (i + 1) * state.width, None] for i in range(len(rest.kept))]
-    return Block(state.bias[:, None], kept, rest.scale)
+    return Block(state.bias[:, None], *_beside(state.bias_memory[:, None], state.bias.size, state))
 
 
-def _block(matrix: Array, state: sgd.State) -> Block:
-    K, planes = state.width, state.planes
-    kept = [matrix[i * K : (i + 1) * K] for i in range(1, planes)]
-    return Block(matrix[:K], kept, matrix[planes * K] if NAMES[state.optimizer] == "normalized" else matrix[0])
+def _beside(rest: Array, K: int, state: sgd.State) -> tuple[list[Array], Array]:
+    """What the optimiser keeps of K weights a column, kind by kind, and of the column."""
+    kinds = state.planes - 1
+    scale = rest[kinds * K] if NAMES[state.optimizer] == "normalized" else np.zeros(rest.shape[1])
+    return [rest[i * K : (i + 1) * K] for i in range(kinds)], scale
 
 
 def _gained(before: float, after: list[float]) -> float:

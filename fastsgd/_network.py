@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import copy
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from . import _validation as check
 from ._arrays import Array
+from ._labels import Task
 from ._parameters import seed
 from ._scores import forward
 from ._sklearn import NotFittedError, known_as
-from ._states import coefficients, layers
+from ._states import lay_out, layers
 from ._threads import count_threads
 from ._trained import Solution, Trained
 from ._validation import Rows
@@ -21,7 +22,7 @@ from .core import network, sgd
 from .core.losses import Loss
 
 SCHEDULES = ("constant", "invscaling", "adaptive")
-SOLVERS = ("sgd",)
+SOLVERS = ("adam", "sgd", "adagrad")
 
 
 class Network(Trained):
@@ -42,17 +43,29 @@ class Network(Trained):
     hidden_layer_sizes: Any
     activation: str
     solver: str
-    batch_size: int
+    batch_size: int | str
     learning_rate_init: float
+    beta_1: float
+    beta_2: float
+    epsilon: float
 
     def _check_each_parameter(self) -> None:
         super()._check_each_parameter()
         self._units()
         check.check_choice(self, "activation", tuple(network.ACTIVATIONS))
+        if isinstance(self.solver, str) and self.solver == "lbfgs":
+            raise ValueError(
+                "solver 'lbfgs' is no stochastic gradient descent, and there is none here; take 'adam', or for a small "
+                "data set scikit-learn's"
+            )
         check.check_choice(self, "solver", SOLVERS)
         check.check_choice(self, "learning_rate", SCHEDULES)
         check.check_number(self, "learning_rate_init", 0, open_low=True)
-        check.check_number(self, "batch_size", 1, integer=True)
+        if not (isinstance(self.batch_size, str) and self.batch_size == "auto"):
+            check.check_number(self, "batch_size", 1, integer=True)
+        for name in ("beta_1", "beta_2"):
+            check.check_number(self, name, 0, 1, open_high=True)
+        check.check_number(self, "epsilon", 0, open_low=True)
 
     def _units(self) -> int:
         """h, the number of hidden units."""
@@ -72,9 +85,24 @@ class Network(Trained):
     def _remedy(self) -> str:
         return f"{check.SCALING} or lower the step size: learning_rate_init."
 
+    def _l2(self, rows: int) -> float:
+        return self.alpha / rows
+
     @property
-    def _l2(self) -> float:
-        return self.alpha
+    def _schedule(self) -> str:
+        return self.learning_rate if self.solver == "sgd" else "constant"
+
+    def _batch(self, rows: int) -> int:
+        """Rows in a batch, of so many in all."""
+        return min(200 if isinstance(self.batch_size, str) else self.batch_size, rows)
+
+    def _equip(self, state: sgd.State) -> None:
+        if state.gradient is None and state.optimizer and state.feature_major and self.batch_size != 1:
+            state.gradient = np.zeros(state.width * state.features, state.weights.dtype)
+
+    def _fit(self, rows: Rows, task: Task, weights: Array | None, state: sgd.State, **how: Any) -> Self:
+        lay_out(state, rows.sparse)  # for _equip
+        return super()._fit(rows, task, weights, state, **how)
 
     @property
     def _penalised(self) -> bool:
@@ -85,16 +113,21 @@ class Network(Trained):
         return 0.1
 
     def _settings(self, sparse: bool, loss: Loss, n_rows: int | None = None) -> sgd.Settings:
+        batch = self._batch(n_rows or 200)
         return sgd.Settings(
-            schedule=self.learning_rate,
+            schedule=self._schedule,
+            optimizer=self.solver,
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
             eta0=self.learning_rate_init,
             power_t=self.power_t,
             alpha=self.alpha,
-            strength=self.alpha,
+            strength=self._l2(batch),
             l1_ratio=0.0,
             intercept_decay=1.0,
             fit_intercept=True,
-            batch_size=min(self.batch_size, n_rows or self.batch_size),
+            batch_size=batch,
             average_from=0,
         )
 
@@ -105,16 +138,23 @@ class Network(Trained):
         """
         units, d, dtype = self._units(), rows.shape[1], rows.data.dtype
         random = np.random.RandomState(seed(self.random_state))
-        weights = np.empty(units * (d + n_outputs), dtype)
-        bias = np.empty(units + n_outputs)
-        state = sgd.State(weights, bias, rows.sparse, units, self.activation)
-        second = weights[state.first :].reshape(n_outputs, units)
-        for matrix, shift in ((coefficients(state, weights).T, bias[:units]), (second.T, bias[units:])):
+        state = self._empty_state(units, d, n_outputs, dtype, rows.sparse)
+        state.activation = self.activation
+        first, second = _matrices(state)
+        bias = state.bias
+        for matrix, shift in ((first, bias[:units]), (second, bias[units:])):
             bound = np.sqrt((2 if self.activation == "logistic" else 6) / sum(matrix.shape))
-            for first in range(0, len(matrix), step := max(1, (1 << 20) // matrix.shape[1])):
-                part = matrix[first : first + step]
+            for start in range(0, len(matrix), step := max(1, (1 << 20) // matrix.shape[1])):
+                part = matrix[start : start + step]
                 part[:] = random.uniform(-bound, bound, part.shape)
             shift[:] = random.uniform(-bound, bound, shift.size).astype(dtype)
+        return state
+
+    def _empty_state(self, units: int, d: int, n_outputs: int, dtype: Any, feature_major: bool) -> sgd.State:
+        optimizer = sgd.OPTIMIZERS[self.solver]
+        size = sgd.pitch(optimizer, units) * d + sgd.planes(optimizer) * units * n_outputs
+        bias = np.zeros(units + n_outputs)
+        state = sgd.State(np.zeros(size, dtype), bias, feature_major, units, self.activation, optimizer)
         state.sum_squares = np.inf  # not measured yet
         return state
 
@@ -132,11 +172,11 @@ class Network(Trained):
 
     def _made_of(self, coefs: list[Array], intercepts: list[Array], dtype: Any, feature_major: bool) -> sgd.State:
         """A new state of these weights."""
-        first, second = (np.asarray(coef, dtype) for coef in coefs)
-        flat = np.concatenate([(first if feature_major else first.T).ravel(), second.T.ravel()])
-        bias = np.concatenate(intercepts).astype(np.float64)
-        state = sgd.State(flat, bias, feature_major, len(second), self.activation)
-        state.sum_squares = np.inf
+        d, units = coefs[0].shape
+        state = self._empty_state(units, d, coefs[1].shape[1], dtype, feature_major)
+        for matrix, coef in zip(_matrices(state), coefs, strict=True):
+            matrix[:] = coef
+        state.bias[:] = np.concatenate(intercepts)
         return state
 
     def _present_state(self, dtype: Any, feature_major: bool) -> sgd.State:
@@ -181,7 +221,7 @@ class Network(Trained):
     def _state_now(self) -> sgd.State:
         """The state to train on: the one left by the last call, unless coefs_ or intercepts_ were replaced since."""
         state = self._state
-        if not self._is_published():
+        if not self._is_published() or state.optimizer != sgd.OPTIMIZERS[self.solver]:
             step = state.t
             self._state = state = self._present_state(state.weights.dtype, state.feature_major)
             state.t = step
@@ -213,3 +253,8 @@ class Network(Trained):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "coefs_")
+
+
+def _matrices(state: sgd.State) -> list[Array]:
+    """W1 and W2 of a state whose scale is 1, transposed, in its own memory."""
+    return layers(state)[0]

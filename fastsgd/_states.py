@@ -67,7 +67,7 @@ def layers(state: sgd.State) -> tuple[list[Array], list[Array]]:
     flat, hidden = state.weights, state.hidden
     if state.scale != 1:
         flat = flat * flat.dtype.type(state.scale)
-    second = flat[state.first :].reshape(-1, hidden)
+    second = flat[state.first :][: hidden * state.outputs].reshape(-1, hidden)
     bias = state.bias.astype(flat.dtype)
     return [coefficients(state, flat).T, second.T], [bias[:hidden].copy(), bias[hidden:].copy()]
 
@@ -99,6 +99,18 @@ def check_state(state: sgd.State, rows: Rows, targets: Array) -> None:
     """That the state fits the rows: the kernel trusts it, and its arrays may come from a file or from the caller."""
     if not checks.fits(state, rows.data.dtype, rows.shape[1], targets):
         raise ValueError("the model's state does not fit the data: fit the model again")
+
+
+def bare(state: sgd.State) -> sgd.State:
+    """The same weights without what an optimiser keeps beside them, for plain sgd; the state itself if that is it."""
+    if not state.optimizer:
+        return state
+    rest = state.weights[state.first :][: state.hidden * state.outputs]
+    first = coefficients(state, state.weights)
+    weights = np.concatenate([(first.T if state.feature_major else first).ravel(), rest])
+    new = sgd.State(weights, state.bias, state.feature_major, state.hidden, state.activation)
+    new.sum_squares = np.inf
+    return new
 
 
 def motionless(state: sgd.State) -> sgd.State:

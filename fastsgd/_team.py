@@ -143,7 +143,8 @@ class Team:
         threads = min(self._most, batches // FEWEST_ROUNDS, int(work / (FEWEST_ROUNDS * share)))
         if threads < 2:
             return []
-        rounds = max(min(MOST_ROUNDS, int(work / (threads * share))), int(work / (threads * LONGEST_SHARE)))
+        most = MOST_ROUNDS // 4 if state.hidden and state.optimizer else MOST_ROUNDS  # larger merges, and as good
+        rounds = max(min(most, int(work / (threads * share))), int(work / (threads * LONGEST_SHARE)))
         rounds, self._threads = min(rounds, batches // threads), threads
         return [min(visits, (i + 1) * batches // rounds * batch_size) for i in range(rounds)]
 

@@ -113,7 +113,7 @@ class Trained(Common, Archived):
             epochs=epochs or 1,
             tol=self.tol if epochs else None,
             n_iter_no_change=self.n_iter_no_change,
-            learning_rate=self.learning_rate,
+            learning_rate=self._schedule,
             penalised=self._penalised,
             touched=touched,
             threads=count_threads(self.n_jobs),
@@ -206,6 +206,11 @@ class Trained(Common, Archived):
         raise NotImplementedError
 
     @property
+    def _schedule(self) -> str:
+        """How the step size falls."""
+        return self.learning_rate
+
+    @property
     def _threshold(self) -> float:
         """Epsilon of the losses that have one."""
         raise NotImplementedError
@@ -226,9 +231,8 @@ class Trained(Common, Archived):
         """What to do when training diverges."""
         raise NotImplementedError
 
-    @property
-    def _l2(self) -> float:
-        """Strength of the l2 penalty."""
+    def _l2(self, rows: int) -> float:
+        """Strength of the l2 penalty in a step on so many rows."""
         raise NotImplementedError
 
     @property

@@ -17,9 +17,8 @@ CLASS_LOSSES = tuple(name for name, loss in LOSSES.items() if not hasattr(loss, 
 class MLPClassifier(Classifier, Network):
     """Network of one hidden layer for classification, trained by stochastic gradient descent.
 
-    Scores are z = W2 g(W1 x + b1) + b2. Minimises the weighted mean of a loss of z plus the penalty
-    alpha (||W1||^2 + ||W2||^2) / 2, one row (or `batch_size` rows) at a time. A sparse row of nnz values costs
-    O(nnz h), however many features there are.
+    Scores are z = W2 g(W1 x + b1) + b2. A step descends on the mean of a loss of z over m rows plus the penalty
+    alpha (||W1||^2 + ||W2||^2) / (2 m). A sparse row of nnz values costs O(nnz h), however many features there are.
 
     Parameters
     ----------
@@ -27,22 +26,24 @@ class MLPClassifier(Classifier, Network):
         (h,), the number of hidden units. More layers are refused.
     activation : {'identity', 'logistic', 'tanh', 'relu'}, default='relu'
         g: a, 1 / (1 + e^-a), tanh(a) or max(0, a).
-    solver : {'sgd'}, default='sgd'
-        How a gradient becomes a step. Here the parameter has scikit-learn's name, so that a program need change no more
-        than its import; 'lbfgs', which is no stochastic descent, does not exist.
+    solver : {'adam', 'sgd', 'adagrad'}, default='adam'
+        How a gradient becomes a step: 'adam' by running means of the gradient and its square [3]_; 'adagrad' by the sum
+        of the squares [4]_; 'sgd' with one step size for all weights, without momentum. What 'adam' and 'adagrad' keep
+        of each weight takes twice and once the memory of the weights. Where the parameter is called `optimizer`, these
+        are the same; 'lbfgs', which is no stochastic descent, does not exist.
     alpha : float, default=0.0001
-        Strength of the l2 penalty on W1 and W2; b1 and b2 are not penalised. scikit-learn divides it by the size of the
-        batch: its alpha with batches of m rows is alpha / m here.
-    batch_size : int, default=1
-        Rows whose gradients are taken at the same weights before one step with their mean; n or more is full-batch
-        descent. scikit-learn's default is min(200, n): there single rows are slow; here they learn most in a second.
-        A batch takes 20 bytes for each of its rows and hidden units.
+        Strength of the l2 penalty on W1 and W2, shared by the m rows of a step, as in scikit-learn. b1 and b2 are not
+        penalised.
+    batch_size : int or 'auto', default='auto'
+        m: rows whose gradients are taken at the same weights before one step with their mean; n or more is full-batch
+        descent, 1 goes row by row. 'auto' is min(200, n). A batch takes 24 bytes for each of its rows and hidden units.
     learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
-        Step t = 1, 2, ...: 'constant' learning_rate_init; 'invscaling' learning_rate_init / t^power_t (in
-        scikit-learn it falls between passes only); 'adaptive' learning_rate_init, divided by 5 whenever the criterion
-        would stop training.
-    learning_rate_init : float, default=0.01
-        Step size.
+        With solver='sgd', step t = 1, 2, ...: 'constant' learning_rate_init; 'invscaling' learning_rate_init
+        / t^power_t (in scikit-learn it falls between passes only); 'adaptive' learning_rate_init, divided by 5 whenever
+        the criterion would stop training. The other solvers always have 'constant'.
+    learning_rate_init : float, default=0.001
+        Step size. The default suits 'adam'; 'sgd' and 'adagrad' want about 0.01 with single rows and 0.1 with batches
+        of 20.
     power_t : float, default=0.5
         Exponent of 'invscaling'.
     max_iter : int, default=200
@@ -63,6 +64,10 @@ class MLPClassifier(Classifier, Network):
         Hold out `validation_fraction` of the rows, stratified, stop by the score there, keep the best weights.
     validation_fraction : float, default=0.1
         Share of rows held out by `early_stopping`.
+    beta_1, beta_2 : float, default=0.9 and 0.999
+        Decay of the means of 'adam', of gradients and of their squares; in [0, 1).
+    epsilon : float, default=1e-8
+        Beside the root of the mean square in the denominator of 'adam'.
     n_iter_no_change : int, default=10
         Passes without improvement that end training.
     loss : str, default='log_loss'
@@ -107,10 +112,16 @@ class MLPClassifier(Classifier, Network):
 
     Notes
     -----
-    With `shuffle=False`, alpha as above and scikit-learn's momentum set to 0, the weights equal those of its
-    MLPClassifier with solver='sgd', to rounding. Differences from there: alpha; the default `batch_size`,
-    `learning_rate_init` and `solver`; rows of weight 0 are left out; `decision_function`, `loss`, `n_jobs`, `scoring`
-    and `callbacks` are added.
+    With `shuffle=False` and dense rows the weights equal those of scikit-learn's MLPClassifier, to rounding: with
+    solver='adam' and, if its momentum is set to 0, with 'sgd'. Differences from there: momentum, 'lbfgs' and more than
+    one hidden layer do not exist; a batch's gradient is divided by its rows, not their weights; rows of weight 0 are
+    left out; `n_iter_no_change` passes without improvement end training, not one more; 'adagrad',
+    `decision_function`, `loss`, `n_jobs`, `scoring` and `callbacks` are added.
+
+    On sparse rows 'adam' and 'adagrad' leave a feature that no row of the batch has as it is, its weights in W1 and
+    what they keep of them (a dense row's zeros count as values; without a penalty 'adagrad' makes no difference).
+    That costs a small part of the time and, of 'adam', learns rare features faster: their means do not decay between
+    two visits.
 
     Scale the features first: to zero mean and unit variance, or rows to unit length.
 
@@ -118,6 +129,9 @@ class MLPClassifier(Classifier, Network):
     ----------
     .. [1] Rumelhart, Hinton, Williams: Learning representations by back-propagating errors, Nature 323 (1986).
     .. [2] Glorot, Bengio: Understanding the difficulty of training deep feedforward neural networks, AISTATS (2010).
+    .. [3] Kingma, Ba: Adam: A Method for Stochastic Optimization, ICLR (2015); epsilon as at the end of its section 2.
+    .. [4] Duchi, Hazan, Singer: Adaptive Subgradient Methods for Online Learning and Stochastic Optimization, JMLR 12
+       (2011).
 
     Examples
     --------
@@ -133,11 +147,11 @@ class MLPClassifier(Classifier, Network):
         hidden_layer_sizes: Any = (100,),
         activation: str = "relu",
         *,
-        solver: str = "sgd",
+        solver: str = "adam",
         alpha: float = 0.0001,
-        batch_size: int = 1,
+        batch_size: int | str = "auto",
         learning_rate: str = "constant",
-        learning_rate_init: float = 0.01,
+        learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
         shuffle: bool | str = True,
@@ -147,6 +161,9 @@ class MLPClassifier(Classifier, Network):
         warm_start: bool = False,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
         n_iter_no_change: int = 10,
         loss: str = "log_loss",
         n_jobs: int | None = None,
@@ -200,17 +217,16 @@ class MLPClassifier(Classifier, Network):
 class MLPRegressor(Regressor, Network):
     """Network of one hidden layer for regression, trained by stochastic gradient descent.
 
-    Predictions are z = W2 g(W1 x + b1) + b2. Minimises the weighted mean of (z - t)^2 / 2 plus the penalty.
+    Predictions are z = W2 g(W1 x + b1) + b2. A step descends on the mean of (z - t)^2 / 2 over m rows plus the penalty
+    alpha (||W1||^2 + ||W2||^2) / (2 m).
 
     Parameters
     ----------
     loss : {'squared_error'}, default='squared_error'
         (z - t)^2 / 2, summed over the outputs where there are several.
-    learning_rate_init : float, default=0.001
-        Step size; smaller than for classes, since the derivatives of squared errors have no bound.
-    hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, power_t, max_iter, shuffle, \
-random_state, tol, verbose, warm_start, early_stopping, validation_fraction, n_iter_no_change, n_jobs, \
-scoring, callbacks
+    hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter, \
+shuffle, random_state, tol, verbose, warm_start, early_stopping, validation_fraction, beta_1, beta_2, epsilon, \
+n_iter_no_change, n_jobs, scoring, callbacks
         As for `MLPClassifier`; early stopping goes by R^2.
 
     Attributes
@@ -223,7 +239,8 @@ n_features_in_, feature_names_in_
 
     Notes
     -----
-    Scale features and targets first: to zero mean and unit variance. Of several outputs scikit-learn
+    Scale features and targets first: to zero mean and unit variance; derivatives of squared errors have no bound, and
+    with solver='sgd' too long a step diverges. Of several outputs scikit-learn
     descends on the sum of their squared errors and reports their mean; here it is the sum, as for `SGDRegressor`.
 
     Examples
@@ -231,7 +248,7 @@ n_features_in_, feature_names_in_
     >>> import numpy as np
     >>> from fastsgd import MLPRegressor
     >>> X = np.linspace(-2, 2, 200).reshape(-1, 1)
-    >>> model = MLPRegressor(hidden_layer_sizes=(20,), learning_rate_init=0.01, random_state=0)
+    >>> model = MLPRegressor(hidden_layer_sizes=(20,), batch_size=10, learning_rate_init=0.01, random_state=0)
     >>> print(model.fit(X, np.sin(2 * X[:, 0])).score(X, np.sin(2 * X[:, 0])) > 0.99)
     True
     """
@@ -244,9 +261,9 @@ n_features_in_, feature_names_in_
         hidden_layer_sizes: Any = (100,),
         activation: str = "relu",
         *,
-        solver: str = "sgd",
+        solver: str = "adam",
         alpha: float = 0.0001,
-        batch_size: int = 1,
+        batch_size: int | str = "auto",
         learning_rate: str = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
@@ -258,6 +275,9 @@ n_features_in_, feature_names_in_
         warm_start: bool = False,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
         n_iter_no_change: int = 10,
         n_jobs: int | None = None,
         scoring: Any = None,

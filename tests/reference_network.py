@@ -1,6 +1,6 @@
 """What fastsgd's networks compute, slowly: plain NumPy, dense, float64, one step after another.
 
-As `reference`, of z = W2 g(W1 x + b1) + b2: W1 is (h, d), W2 (K, h).
+As `reference`, of z = W2 g(W1 x + b1) + b2: W1 is (h, d), W2 (K, h). A penalty of alpha counts once in a batch.
 """
 
 import numpy as np
@@ -16,15 +16,20 @@ ACTIVATIONS = {
 
 
 class ReferenceNetwork:
-    """A network in training; the parameters are the estimators' own, and `start` is (W1, b1, W2, b2)."""
+    """A network in training; the parameters are the estimators' own, and `start` is (W1, b1, W2, b2).
+
+    Of `sparse` rows adagrad and adam leave alone the columns of W1 that no row of the batch has.
+    """
 
     def __init__(
         self, loss, start, *, activation="relu", alpha=0.0, learning_rate="constant", learning_rate_init=0.01,
-        power_t=0.5, batch_size=1,
+        power_t=0.5, batch_size=1, solver="sgd", beta_1=0.9, beta_2=0.999, epsilon=1e-8, sparse=False,
     ):  # fmt: skip
         self.loss, (self.g, self.slope), self.alpha = LOSSES[loss], ACTIVATIONS[activation], alpha
         self.schedule, self.eta0, self.power_t, self.batch_size = learning_rate, learning_rate_init, power_t, batch_size
         self.parameters, self.t, self.loss_curve = [np.array(p, float) for p in start], 1, []
+        self.solver, self.betas, self.epsilon, self.sparse = solver, (beta_1, beta_2), epsilon, sparse
+        self.sums, self.means = ([np.zeros_like(p) for p in self.parameters] for _ in range(2))
 
     def gradient(self, x, t, s):
         """s times loss, and the gradients of it, for one row."""
@@ -38,16 +43,37 @@ class ReferenceNetwork:
     def step(self, X, T, s):
         """One step on the rows of a batch; returns the sum of s (L + penalty) over them, all at the present weights."""
         W1, b1, W2, b2 = self.parameters
-        total = s.sum() * self.alpha * ((W1**2).sum() + (W2**2).sum()) / 2
-        eta = self.eta0 / self.t**self.power_t if self.schedule == "invscaling" else self.eta0
-        shrink = max(0, 1 - eta * self.alpha)
-        new = [W1 * shrink, b1, W2 * shrink, b2]
+        alpha = self.alpha / len(X)
+        total = s.sum() * alpha * ((W1**2).sum() + (W2**2).sum()) / 2
+        mean = [np.zeros_like(p) for p in self.parameters]
         for x, t, weight in zip(X, T, s, strict=True):
             value, gradients = self.gradient(x, t, weight)
             total += value
-            new = [p - eta * g / len(X) for p, g in zip(new, gradients, strict=True)]
-        self.parameters, self.t = new, self.t + 1
+            mean = [m + g / len(X) for m, g in zip(mean, gradients, strict=True)]
+        if self.solver == "sgd":
+            eta = self.eta0 / self.t**self.power_t if self.schedule == "invscaling" else self.eta0
+            shrink = max(0, 1 - eta * alpha)
+            self.parameters = [p - eta * g for p, g in zip([W1 * shrink, b1, W2 * shrink, b2], mean, strict=True)]
+        else:
+            columns = (mean[0] != 0).any(axis=0) | (not self.sparse)
+            moving = [np.broadcast_to(columns, W1.shape), True, True, True]
+            decay = [alpha * W1, 0, alpha * W2, 0]
+            self.parameters = [self.adapt(i, mean[i] + decay[i], moving[i]) for i in range(4)]
+        self.t += 1
         return total
+
+    def adapt(self, i, g, moving):
+        """A parameter after a step of adagrad (Duchi 2011) or adam (Kingma, Ba 2015, before section 2.1)."""
+        if self.solver == "adagrad":
+            self.sums[i] = np.where(moving, self.sums[i] + g**2, self.sums[i])
+            step = self.eta0 * g / np.sqrt(self.sums[i] + 1e-30)
+        else:
+            beta1, beta2 = self.betas
+            self.means[i] = np.where(moving, beta1 * self.means[i] + (1 - beta1) * g, self.means[i])
+            self.sums[i] = np.where(moving, beta2 * self.sums[i] + (1 - beta2) * g**2, self.sums[i])
+            eta = self.eta0 * np.sqrt(1 - beta2**self.t) / (1 - beta1**self.t)
+            step = eta * self.means[i] / (np.sqrt(self.sums[i]) + self.epsilon)
+        return self.parameters[i] - np.where(moving, step, 0)
 
     def fit(self, X, T, s=None, *, epochs=1, tol=None, n_iter_no_change=10):
         """Go over the rows in order, `epochs` times or until the criterion is met."""

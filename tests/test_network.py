@@ -21,7 +21,7 @@ def network(y, loss="log_loss", **parameters):
     """For classes or real targets, rows in order, a fixed number of epochs."""
     kind = MLPRegressor if y.dtype.kind == "f" else MLPClassifier
     options = {"hidden_layer_sizes": (UNITS,), "shuffle": False, "tol": None, "max_iter": 3, "alpha": 0.0}
-    options |= {"random_state": 0, "learning_rate_init": 0.1}
+    options |= {"random_state": 0, "learning_rate_init": 0.1, "solver": "sgd", "batch_size": 1}
     return kind(loss=loss, **options | parameters)
 
 
@@ -43,13 +43,14 @@ def reference_loss(loss, y):
 
 def compare(X, y, loss="log_loss", *, dtypes=PRECISION, layouts=LAYOUTS, sample_weight=None, **parameters):
     name = reference_loss(loss, y)
-    taken = ("activation", "alpha", "learning_rate", "learning_rate_init", "power_t", "batch_size")
+    taken = ("activation", "alpha", "learning_rate", "learning_rate_init", "power_t", "batch_size", "solver")
+    taken += ("beta_1", "beta_2", "epsilon")
     options = {key: value for key, value in ({"learning_rate_init": 0.1} | parameters).items() if key in taken}
     for dtype, layout in product(dtypes, layouts):
         A = lay_out(X, layout, dtype)
         start = first_weights(A, y, loss=loss, **parameters)
         stopping = {key: parameters[key] for key in ("tol", "n_iter_no_change") if key in parameters}
-        expected = ReferenceNetwork(name, start, **options)
+        expected = ReferenceNetwork(name, start, sparse=layout != "dense", **options)
         expected.fit(X, as_targets(y, name), sample_weight, epochs=parameters.get("max_iter", 3), **stopping)
         model = network(y, loss, **parameters).fit(A, y, sample_weight=sample_weight)
         message = f"{loss} {np.dtype(dtype)} {layout} {parameters}"
@@ -107,22 +108,72 @@ def test_sample_weights_and_rows_left_out():
         compare(X, y, sample_weight=weights, alpha=0.01, batch_size=batch_size)
 
 
-@pytest.mark.parametrize("batch_size", [1, 16, 40])
+@pytest.mark.parametrize("solver", ["adagrad", "adam"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_the_weights_are_scikit_learns(activation, batch_size):
-    """First weights and steps; its alpha is for a batch, and its default momentum another method."""
-    common = {"hidden_layer_sizes": (9,), "activation": activation, "solver": "sgd", "batch_size": batch_size}
+def test_a_step_for_each_weight(activation, solver):
+    for loss, K, batch_size in product(("log_loss", "hinge"), (2, 4), (1, 7)):
+        X, y, _ = make_data(K=K)
+        options = {"activation": activation, "solver": solver, "batch_size": batch_size, "learning_rate_init": 0.01}
+        for alpha in (0.0, 0.5):
+            compare(X, y, loss, alpha=alpha, **options)
+    X, _, reals = make_data()
+    compare(X, reals, "squared_error", **options, alpha=0.1)
+    compare(X, reals, "squared_error", **options | {"batch_size": 1000, "beta_1": 0.5, "beta_2": 0.7, "epsilon": 0.1})
+    weights = np.random.default_rng(0).integers(0, 4, len(y)).astype(float)
+    compare(X, y, sample_weight=weights, alpha=0.1, **options)
+
+
+@pytest.mark.parametrize("solver", ["adagrad", "adam"])
+@pytest.mark.parametrize(("d", "units"), [(1, 1), (3, 64), (70, 5), (300, 33), (64, 300)])
+def test_steps_for_long_rows_and_many_units(d, units, solver):
+    X, y, _ = make_data(n=30, d=d, K=3, zeros=0.1)
+    options = {"solver": solver, "learning_rate_init": 0.01, "max_iter": 2}
+    for batch_size in (1, 8):
+        compare(X, y, hidden_layer_sizes=(units,), batch_size=batch_size, alpha=0.1, **options)
+
+
+@pytest.mark.parametrize("solver", ["adagrad", "adam"])
+def test_dense_rows_equal_sparse_ones(solver):
+    """Of adam if no column is missing, so that no mean stays as it is; else of adagrad without a penalty."""
+    X, y, _ = make_data(K=3, zeros=0.0 if solver == "adam" else 0.5)
+    options = {"solver": solver, "learning_rate_init": 0.01, "alpha": 0.1 * (solver == "adam")}
+    for batch_size in (1, 7):
+        models = [network(y, batch_size=batch_size, **options).fit(lay_out(X, layout), y) for layout in LAYOUTS]
+        for sparse in models[1:]:
+            for mine, theirs in zip(models[0].coefs_, sparse.coefs_, strict=True):
+                assert_close(mine, theirs, 1e-12)
+
+
+def test_zeros_stored_in_sparse_rows_change_nothing():
+    X, y, _ = make_data(K=3)
+    A = lay_out(X, "csr32")
+    full = fastsgd.CSR(X.ravel(), np.tile(np.arange(7), 40), np.arange(0, 281, 7), X.shape)
+    for solver, batch_size in product(("adagrad", "adam"), (1, 7)):
+        one, other = (network(y, solver=solver, batch_size=batch_size, alpha=0.1).fit(rows, y) for rows in (A, full))
+        for mine, theirs in zip(one.coefs_ + one.intercepts_, other.coefs_ + other.intercepts_, strict=True):
+            assert_close(mine, theirs, 1e-12)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+@pytest.mark.parametrize("batch_size", [1, 16, "auto"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_the_weights_are_scikit_learns(activation, batch_size, solver):
+    """First weights, steps and objectives, in a shorter last batch too; its default momentum is another method."""
+    common = {"hidden_layer_sizes": (9,), "activation": activation, "solver": solver, "batch_size": batch_size}
     common |= {"max_iter": 4, "shuffle": False, "random_state": 3, "learning_rate_init": 0.05, "n_iter_no_change": 99}
-    X, y3, reals = make_data(n=80, K=3)  # whole batches: its alpha counts differently in a shorter one
+    common |= {"alpha": 0.2}
+    X, y3, reals = make_data(n=75 if batch_size == 16 else 210, K=3)
     for ours, theirs, y in (
         (MLPClassifier, TheirClassifier, y3), (MLPClassifier, TheirClassifier, y3 > 0),
         (MLPRegressor, TheirRegressor, reals), (MLPRegressor, TheirRegressor, np.c_[reals, -2 * reals]),
     ):  # fmt: skip
-        model = ours(**common, alpha=0.02 / batch_size, tol=None).fit(X, y)
+        model = ours(**common, tol=None).fit(X, y)
         with pytest.warns(UserWarning, match="Maximum iterations"):
-            peer = theirs(**common, alpha=0.02, momentum=0, nesterovs_momentum=False).fit(X, y)
+            peer = theirs(**common, momentum=0, nesterovs_momentum=False).fit(X, y)
         for mine, yours in zip(model.coefs_ + model.intercepts_, peer.coefs_ + peer.intercepts_, strict=True):
             assert_close(mine, yours, 1e-10)
+        if ours is MLPClassifier or y.ndim == 1:
+            assert_close(model.loss_curve_, peer.loss_curve_, 1e-10)
         np.testing.assert_allclose(model.predict(X), peer.predict(X), rtol=1e-9)
         if ours is MLPClassifier:
             np.testing.assert_allclose(model.predict_proba(X), peer.predict_proba(X), rtol=1e-9)
@@ -182,7 +233,12 @@ def test_dense_and_sparse_chunks_may_alternate():
         ({"hidden_layer_sizes": (2.5,)}, "'hidden_layer_sizes' parameter"),
         ({"hidden_layer_sizes": "many"}, "'hidden_layer_sizes' parameter"),
         ({"activation": "sigmoid"}, "'activation' parameter .* 'relu'"),
-        ({"solver": "lbfgs"}, "'solver' parameter"),
+        ({"solver": "momentum"}, "'solver' parameter .* 'adam', 'sgd', 'adagrad'"),
+        ({"solver": "lbfgs"}, "'lbfgs' is no stochastic gradient descent"),
+        ({"beta_1": 1.0}, "'beta_1' parameter"),
+        ({"beta_2": -0.1}, "'beta_2' parameter"),
+        ({"epsilon": 0.0}, "'epsilon' parameter"),
+        ({"batch_size": "all"}, "'batch_size' parameter"),
         ({"loss": "huber"}, "'loss' parameter"),
         ({"learning_rate": "optimal"}, "'learning_rate' parameter"),
         ({"learning_rate_init": 0.0}, "'learning_rate_init' parameter"),
@@ -201,6 +257,7 @@ def test_divergence_is_told(activation):
     X, _, reals = make_data()
     for learning_rate_init in (1e2, 1e10, 1e300):
         model = MLPRegressor(activation=activation, learning_rate_init=learning_rate_init, random_state=0)
+        model.set_params(solver="sgd", batch_size=1)
         with pytest.raises((ValueError, UserWarning), match=r"lower the step size"):
             model.fit(X, reals)
 
@@ -218,7 +275,8 @@ def test_two_moons(activation):
     """A network separates what a line does not; seen are 1000 points."""
     (X, y), (X_test, y_test) = moons(1000, 0.2, 0), moons(10_000, 0.2, 1)
     for seed in range(3):
-        model = MLPClassifier(activation=activation, max_iter=100, random_state=seed, tol=None)
+        model = MLPClassifier(activation=activation, solver="sgd", batch_size=1, learning_rate_init=0.01)
+        model.set_params(max_iter=100, random_state=seed, tol=None)
         assert model.fit(X, y).score(X_test, y_test) >= 0.96
     linear = fastsgd.SGDClassifier(loss="log_loss", random_state=0, max_iter=60, tol=None).fit(X, y)
     assert linear.score(X_test, y_test) < 0.9

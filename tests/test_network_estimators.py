@@ -65,9 +65,9 @@ ROUND_TRIPS = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_round_trip_in_mid_training(kind, layout, trip, tmp_path):
-    for dtype, activation in (("f", "relu"), ("d", "tanh")):
+    for dtype, solver, batch_size in (("f", "sgd", 1), ("d", "adam", 7), ("f", "adam", 1), ("f", "adagrad", 7)):
         rows, y = LAYOUTS[layout](X.astype(dtype)), target(kind)
-        model = make(kind, activation=activation, alpha=0.01).fit(rows, y).partial_fit(rows, y)
+        model = make(kind, solver=solver, batch_size=batch_size, alpha=0.01).fit(rows, y).partial_fit(rows, y)
         other = ROUND_TRIPS[trip](model, tmp_path)
         assert type(other) is kind
         assert other.get_params() == model.get_params()
@@ -75,6 +75,38 @@ def test_round_trip_in_mid_training(kind, layout, trip, tmp_path):
         same(other.partial_fit(rows, y), model.partial_fit(rows, y))
         other.partial_fit(LAYOUTS["CSR" if layout == "dense" else "dense"](X.astype(dtype)), y)
         assert not np.array_equal(other.coefs_[0], model.coefs_[0])  # and shares nothing
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("solver", ["adagrad", "adam"])
+def test_calls_of_partial_fit_are_one_pass(solver, layout):
+    """What the solver keeps of each weight is kept between calls, and if the layout of the rows changes."""
+    rows, options = LAYOUTS[layout](X), {"solver": solver, "batch_size": 5, "shuffle": False, "alpha": 0.0}
+    whole, pieces = make(MLPClassifier, max_iter=1, **options).fit(rows, Y3), make(MLPClassifier, **options)
+    for first in range(0, len(Y3), 5):
+        part = LAYOUTS[layout](X[first : first + 5])
+        pieces.partial_fit(part, Y3[first : first + 5], classes=[0, 1, 2])
+        pieces.coefs_  # noqa: B018 - looking at the weights changes nothing
+    for mine, theirs in zip(whole.coefs_ + whole.intercepts_, pieces.coefs_ + pieces.intercepts_, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    other = LAYOUTS["CSR" if layout == "dense" else "dense"](X)
+    turned = make(MLPClassifier, max_iter=1, **options).fit(rows, Y3).partial_fit(other, Y3).partial_fit(rows, Y3)
+    model = make(MLPClassifier, max_iter=3, **options).fit(rows, Y3)
+    if solver == "adagrad":  # of adam the two layouts differ
+        np.testing.assert_allclose(turned.coefs_[0], model.coefs_[0], rtol=1e-9)
+    assert turned.t_ == model.t_
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_another_solver_on_the_way(kind):
+    """It keeps the weights and begins with numbers of its own beside them; steps go on counting."""
+    for first, second in (("sgd", "adam"), ("adam", "adagrad"), ("adagrad", "sgd")):
+        model = make(kind, solver=first).fit(X, target(kind))
+        coefs, t = [coef.copy() for coef in model.coefs_], model.t_
+        model.set_params(solver=second, learning_rate_init=1e-12).partial_fit(X, target(kind))
+        for mine, theirs in zip(model.coefs_, coefs, strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-10)
+        assert model.t_ == t + 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -140,7 +172,8 @@ def test_early_stopping_keeps_the_best_weights(kind, scoring):
 @pytest.mark.parametrize("kind", KINDS)
 def test_warm_start(kind):
     y = target(kind)
-    whole, parts = make(kind, shuffle=False, max_iter=8), make(kind, shuffle=False, warm_start=True)
+    options = {"solver": "sgd", "shuffle": False}  # the means of adam begin anew
+    whole, parts = make(kind, **options, max_iter=8), make(kind, **options, warm_start=True)
     parts.fit(X, y).fit(X, y)
     whole.fit(X, y)
     np.testing.assert_allclose(parts.coefs_[0], whole.coefs_[0], rtol=1e-12)
@@ -193,19 +226,22 @@ def test_tables_pipelines_and_searches(kind):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_threads(layout, monkeypatch):
+@pytest.mark.parametrize("solver", ["sgd", "adagrad", "adam"])
+def test_threads(solver, layout, monkeypatch):
     """The same bits every time, and a model as good."""
     monkeypatch.setattr("fastsgd._team.SHORTEST_SHARE", 5000)
     points, labels = moons(6000, 0.2, 0)
     rows = LAYOUTS[layout](points)
-    options = {"hidden_layer_sizes": (100,), "max_iter": 20, "learning_rate_init": 0.03, "alpha": 1e-4}
+    options = {"hidden_layer_sizes": (100,), "max_iter": 15, "solver": solver, "batch_size": 10, "alpha": 1e-3}
+    options |= {"learning_rate_init": 0.003 if solver == "adam" else 0.1}
     one = make(MLPClassifier, **options).fit(rows, labels)
     two = [make(MLPClassifier, n_jobs=2, **options).fit(rows, labels) for _ in range(2)]
     for mine, theirs in zip(two[0].coefs_ + two[0].intercepts_, two[1].coefs_ + two[1].intercepts_, strict=True):
         np.testing.assert_array_equal(mine, theirs)
     assert not np.array_equal(one.coefs_[0], two[0].coefs_[0])
+    assert two[0].loss_ == pytest.approx(one.loss_, rel=0.1)
     test, truth = moons(5000, 0.2, 1)
-    assert two[0].score(test, truth) > one.score(test, truth) - 0.01
+    assert two[0].score(test, truth) > one.score(test, truth) - 0.01 > 0.95
 
 
 @pytest.mark.parametrize("how", ["fit", "partial_fit", "predict", "score"])

@@ -4,7 +4,8 @@
  * the largest |x_j| so far; 0 before there is one. On dense rows cells are the columns of a matrix of `pitch` rows, on
  * CSR rows they are its rows, so that a nonzero finds in one place all that it needs. One function, fastsgd_adapt, says
  * what a gradient does to n weights whose other numbers are `apart`, 2 `apart`, 3 `apart` further on; the rest feeds it.
- * A weight whose gradient is 0 stays as it is, and so do its numbers: dense rows equal sparse ones.
+ * A weight whose gradient is 0 stays as it is, and so do its numbers: dense rows equal sparse ones. In a network that is
+ * so of features alone: of a cell of W1 on CSR rows, if all its gradients are 0.
  *
  *   ADAGRAD     G += g^2;  w -= eta g / (sqrt(G + delta) + eta l2)                  Duchi, Hazan, Singer (2011)
  *   FTRL        n += g^2;  z += g - (D' - D) w;  w = -(z - sign(z) l1) / (D' + l2), or 0 where |z| <= l1, with
@@ -13,7 +14,8 @@
  *   NORMALIZED  of u = x / s:  G += (g u)^2;  w -= h u / s * eta / (sqrt(G) + eta l2)   Ross, Mineiro, Langford (2013),
  *               algorithm 3, G in units of s: no product of small numbers, whatever unit a column has
  *
- * In FTRL-proximal an l2 penalty is nothing but l2 in the denominator of the step; the others take it over.
+ * In FTRL-proximal an l2 penalty is nothing but l2 in the denominator of the step; the others take it over. In a network
+ * its gradient, decay w, is part of g.
  */
 #ifndef FASTSGD_ADAPTIVE_H
 #define FASTSGD_ADAPTIVE_H
@@ -26,6 +28,8 @@ enum { FASTSGD_SGD, FASTSGD_ADAGRAD, FASTSGD_NORMALIZED, FASTSGD_FTRL, FASTSGD_A
 
 typedef struct {
     int optimizer;
+    int whole;               /* network: a cell moves as a whole */
+    double decay;            /* network: strength of the l2 penalty */
     double eta;              /* of this step; of adam, over 1 - beta1^t */
     double delta;            /* adagrad: what G starts from */
     double beta;             /* ftrl */
@@ -35,7 +39,8 @@ typedef struct {
     double epsilon;          /* adam */
 } fastsgd_rule;
 
-enum { SOME = 256, SUMS = 16 }; /* gradients worked out at once; running sums of a dot product */
+/* Gradients worked out at once; running sums; cells of a network that are asked for before their turn. */
+enum { SOME = 256, SUMS = 16, CELLS_AHEAD = 4 };
 
 /* Whether a value is larger than its column's scale, without a branch; x * (1 / x) never rounds to more than 1. */
 #define FASTSGD_BEYOND(size, inverse) (((size) * (inverse) > 1) | (((inverse) == 0) & ((size) > 0)))
@@ -69,8 +74,9 @@ enum { SOME = 256, SUMS = 16 }; /* gradients worked out at once; running sums of
             T *restrict m = w + apart, *restrict v = w + 2 * apart;                                \
             const T keep1 = (T)rule->beta1, keep2 = (T)rule->beta2, new1 = (T)(1 - rule->beta1), new2 = (T)(1 - rule->beta2);\
             const T correction = (T)rule->correction, least = (T)(rule->epsilon + rule->eta * rule->l2);\
+            const int whole = rule->whole;                                                         \
             for (ptrdiff_t i = 0; i < n; i++) {                                                    \
-                const int moves = g[i] != 0;                                                       \
+                const int moves = whole | (g[i] != 0);                                             \
                 const T m1 = keep1 * m[i] + new1 * g[i], v1 = keep2 * v[i] + new2 * g[i] * g[i];   \
                 const T step = eta * m1 / (SQRT(v1 * correction) + least);                         \
                 m[i] = moves ? m1 : m[i];                                                          \
@@ -78,6 +84,40 @@ enum { SOME = 256, SUMS = 16 }; /* gradients worked out at once; running sums of
                 w[i] -= moves ? step : 0;                                                          \
             }                                                                                      \
         }                                                                                          \
+    }                                                                                              \
+                                                                                                   \
+    /* Apply the gradient of n weights of a network, to which that of the penalty is added. */     \
+    FASTSGD_KERNEL void fastsgd_adapt_all_##TS(const fastsgd_rule *rule, ptrdiff_t n, ptrdiff_t apart,\
+                                               T *restrict gradient, T *restrict w)                \
+    {                                                                                              \
+        const T decay = (T)rule->decay;                                                            \
+        if (decay != 0)                                                                            \
+            for (ptrdiff_t i = 0; i < n; i++)                                                      \
+                gradient[i] += decay * w[i];                                                       \
+        fastsgd_adapt_##TS(rule, n, apart, gradient, w);                                           \
+    }                                                                                              \
+                                                                                                   \
+    FASTSGD_INLINE int fastsgd_any_##TS(const T *x, ptrdiff_t n)                                   \
+    {                                                                                              \
+        int any = 0;                                                                               \
+        for (ptrdiff_t i = 0; i < n; i++)                                                          \
+            any |= x[i] != 0;                                                                      \
+        return any;                                                                                \
+    }                                                                                              \
+                                                                                                   \
+    FASTSGD_INLINE double fastsgd_squares_##TS(const T *x, ptrdiff_t n)                            \
+    {                                                                                              \
+        T sum[SUMS] = {0};                                                                         \
+        double total = 0;                                                                          \
+        ptrdiff_t i = 0;                                                                           \
+        for (; i + SUMS <= n; i += SUMS)                                                           \
+            for (int l = 0; l < SUMS; l++)                                                         \
+                sum[l] += x[i + l] * x[i + l];                                                     \
+        for (; i < n; i++)                                                                         \
+            sum[i % SUMS] += x[i] * x[i];                                                          \
+        for (int l = 0; l < SUMS; l++)                                                             \
+            total += sum[l];                                                                       \
+        return total;                                                                              \
     }                                                                                              \
                                                                                                    \
     /* Apply the gradient g[k] x_j of a dense row; or, if `gradient` is not NULL, what it has gathered, and empty it. */\
@@ -184,26 +224,44 @@ enum { SOME = 256, SUMS = 16 }; /* gradients worked out at once; running sums of
     }
 
 #define FASTSGD_DEFINE_ADAPTIVE_CSR(T, TS, I, IS, ABS, TINY)                                       \
-    FASTSGD_KERNEL void fastsgd_adapt_row_##TS##_##IS(const T *restrict x, const I *restrict columns, ptrdiff_t nnz,\
+    /* As of a dense row; of a network it returns by how much the weights' squares have grown. */  \
+    FASTSGD_KERNEL double fastsgd_adapt_row_##TS##_##IS(const T *restrict x, const I *restrict columns, ptrdiff_t nnz,\
                                                       const fastsgd_rule *rule, T *restrict w, ptrdiff_t K, ptrdiff_t pitch,\
                                                       const double *restrict g, T *restrict gradient)\
     {                                                                                              \
+        const T decay = (T)rule->decay;                                                            \
+        double change = 0;                                                                         \
         T row[SOME];                                                                               \
-        for (ptrdiff_t from = 0; from < K; from += SOME) {                                         \
-            const ptrdiff_t n = K - from < SOME ? K - from : SOME;                                 \
-            for (ptrdiff_t e = 0; e < nnz; e++) {                                                  \
-                T *cell = w + columns[e] * pitch + from;                                           \
-                if (gradient != NULL) {                                                            \
-                    T *of = gradient + columns[e] * K + from;                                      \
-                    fastsgd_adapt_##TS(rule, n, K, of, cell);                                      \
-                    memset(of, 0, (size_t)n * sizeof(T));                                          \
-                } else {                                                                           \
+        for (ptrdiff_t e = 0; e < nnz; e++) {                                                      \
+            if (rule->whole) {                                                                     \
+                if (e + CELLS_AHEAD < nnz) {                                                       \
+                    const ptrdiff_t ahead = columns[e + CELLS_AHEAD];                              \
+                    fastsgd_prefetch(w + ahead * pitch, pitch * (ptrdiff_t)sizeof(T));             \
+                    if (gradient != NULL)                                                          \
+                        fastsgd_prefetch(gradient + ahead * K, K * (ptrdiff_t)sizeof(T));          \
+                }                                                                                  \
+                if (!(gradient == NULL ? x[e] != 0 : fastsgd_any_##TS(gradient + columns[e] * K, K)))\
+                    continue;                                                                      \
+            }                                                                                      \
+            for (ptrdiff_t from = 0; from < K; from += SOME) {                                     \
+                const ptrdiff_t n = K - from < SOME ? K - from : SOME;                             \
+                T *cell = w + columns[e] * pitch + from, *of = gradient == NULL ? row : gradient + columns[e] * K + from;\
+                if (gradient == NULL)                                                              \
                     for (ptrdiff_t k = 0; k < n; k++)                                              \
                         row[k] = (T)g[from + k] * x[e];                                            \
-                    fastsgd_adapt_##TS(rule, n, K, row, cell);                                     \
+                if (decay != 0) {                                                                  \
+                    change -= fastsgd_squares_##TS(cell, n);                                       \
+                    for (ptrdiff_t k = 0; k < n; k++)                                              \
+                        of[k] += decay * cell[k];                                                  \
                 }                                                                                  \
+                fastsgd_adapt_##TS(rule, n, K, of, cell);                                          \
+                if (decay != 0)                                                                    \
+                    change += fastsgd_squares_##TS(cell, n);                                       \
+                if (gradient != NULL)                                                              \
+                    memset(of, 0, (size_t)n * sizeof(T));                                          \
             }                                                                                      \
         }                                                                                          \
+        return change;                                                                             \
     }                                                                                              \
                                                                                                    \
     FASTSGD_KERNEL int fastsgd_rescale_##TS##_##IS(const T *restrict x, const I *restrict columns, ptrdiff_t nnz,\
@@ -246,7 +304,10 @@ FASTSGD_DEFINE_ADAPTIVE_CSR(double, f64, int32_t, i32, fabs, DBL_MIN)
 FASTSGD_DEFINE_ADAPTIVE_CSR(double, f64, int64_t, i64, fabs, DBL_MIN)
 
 #define fastsgd_adapt_row(x, columns, ...) FASTSGD_PICK(fastsgd_adapt_row, x, columns)(x, columns, __VA_ARGS__)
+#define fastsgd_adapt_all(rule, n, apart, gradient, w)                                             \
+    _Generic((w), float *: fastsgd_adapt_all_f32, double *: fastsgd_adapt_all_f64)(rule, n, apart, gradient, w)
 #define fastsgd_rescale(x, columns, ...) FASTSGD_PICK(fastsgd_rescale, x, columns)(x, columns, __VA_ARGS__)
 #define fastsgd_rates(x, columns, ...) FASTSGD_PICK(fastsgd_rates, x, columns)(x, columns, __VA_ARGS__)
+#define fastsgd_adapt_sparse(x, columns, ...) FASTSGD_PICK_CSR(fastsgd_adapt_row, x, columns)(x, columns, __VA_ARGS__)
 
 #endif

@@ -148,12 +148,14 @@ cpdef bint has_features(State state, Py_ssize_t d):
     pitch, size = pitch_of(state.optimizer, width), width * d + state.hidden * outputs
     if state.weights.shape != (pitch * d + state.hidden * outputs * planes_of(state.optimizer),):
         return False
-    for array in (state.average, state.received, state.gradient):
+    for array in (state.average, state.received):
         if array is not None and array.shape != (size,):
             return False
+    if state.gradient is not None and state.gradient.shape != (width * d,):
+        return False
     if state.optimizer == SGD:
         return state.bias_memory is None
-    return state.bias_memory is not None and state.bias_memory.shape == (pitch - width,)
+    return state.bias_memory is not None and state.bias_memory.shape == (state.memory,)
 
 
 def fits(State state, dtype, Py_ssize_t d, targets):
@@ -187,7 +189,7 @@ def is_finite(State state, const floating[::1] weights, const index_t[::1] touch
     cdef const double[::1] bias = state.average_bias if averaged else state.bias
     cdef Py_ssize_t width = state.hidden or bias.shape[0], size = weights.shape[0], i, j
     cdef Py_ssize_t pitch = width if averaged else pitch_of(state.optimizer, width)
-    cdef Py_ssize_t first = size - state.hidden * (bias.shape[0] - state.hidden)
+    cdef Py_ssize_t first = size - state.hidden * (bias.shape[0] - state.hidden) * planes_of(state.optimizer)
     cdef double limit = FLT_MAX if floating is float else DBL_MAX
     cdef bint fine = True
     for i in range(bias.shape[0]):

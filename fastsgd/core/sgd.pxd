@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint32_t
 
+from .adaptive cimport Adaptive
 from .job cimport Bounds, Job
 from .losses cimport Loss
 from .schedules cimport StepRule
@@ -10,7 +11,7 @@ from .schedules cimport StepRule
 cdef class Settings:
     cdef StepRule rule
     cdef readonly double strength, l1_ratio
-    cdef double intercept_decay, delta
+    cdef double intercept_decay, delta, beta1, beta2, epsilon
     cdef bint fit_intercept, own
     cdef int optimizer
     cdef readonly Py_ssize_t batch_size
@@ -32,4 +33,5 @@ cdef class Totals:
 
 cdef Job open_job(Loss loss, Settings settings, State state, const uint32_t[::1] order, Bounds bounds,
                   Py_ssize_t width, const double[::1] sample_weight, Py_ssize_t K, double[:, ::1] scratch)
+cdef void open_rule(Adaptive* a, Settings settings)
 cdef void close_job(const Job* job, State state, Totals totals)

@@ -11,7 +11,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from .adaptive cimport (
-    NORMALIZED, SGD, Adaptive, adaptive_scores, adaptive_step, apply_bias_gradient, apply_gradient, gather_gradient,
+    NORMALIZED, SGD, Adaptive, Rule, adaptive_scores, adaptive_step, apply_bias_gradient, apply_gradient, gather_gradient,
     pitch_of, planes_of, set_step,
 )
 from .job cimport (
@@ -38,13 +38,16 @@ cdef class Settings:
 
     `strength` is the penalty's factor: alpha, or 0 without a penalty, when alpha still sets the 'optimal' step.
     `average_from` is the first step whose iterate is averaged. Of the other optimisers than sgd, `own` says that eta0
-    is the factor of their own steps, and not the step itself; `delta` is what adagrad's sums of squares start from.
+    is the factor of their own steps, and not the step itself; `delta` is what adagrad's sums of squares start from,
+    `beta1`, `beta2` and `epsilon` are adam's.
     """
 
     def __init__(self, *, schedule, double eta0, double power_t, double alpha, double strength, double l1_ratio,
                  double intercept_decay, bint fit_intercept, Py_ssize_t batch_size, double average_from,
-                 optimizer="sgd", bint own=False, double delta=1e-30):
+                 optimizer="sgd", bint own=False, double delta=1e-30, double beta1=0.9, double beta2=0.999,
+                 double epsilon=1e-8):
         self.optimizer, self.own, self.delta = OPTIMIZERS[optimizer], own, delta
+        self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
         self.rule.schedule = <Schedule><int>SCHEDULES[schedule]
         self.rule.eta0, self.rule.power_t, self.rule.alpha = eta0, power_t, alpha
         self.rule.t0 = 1 / (alpha * alpha ** -0.25) if alpha > 0 else float("inf")
@@ -102,10 +105,11 @@ cdef class State:
     optimizer : int
         Of OPTIMIZERS. Unless it is sgd, a feature has `pitch` numbers in `weights`, K of them weights: they are a
         matrix of `pitch` rows, or, feature-major, of `pitch` columns (see adaptive.h).
-    bias_memory : ndarray of float64 of shape (pitch - K,), or None
+        Of a network W2 follows as a matrix of `planes` K rows.
+    bias_memory : ndarray of float64 of shape (memory,), or None
         What the optimiser keeps of the intercepts.
     gradient : ndarray of shape (K * d,), or None
-        Zeros: where the gradients of batches are gathered.
+        Zeros: where the gradients of batches are gathered; of a network those of features.
     rows, lengths : float
         How many rows there have been, and the sum of their squared lengths, on which the optimisers' own steps depend.
     """
@@ -115,7 +119,7 @@ cdef class State:
         self.hidden, self.activation, self.optimizer = hidden, activation, optimizer
         self.t = self.scale = 1.0
         if optimizer != SGD:
-            self.bias_memory = np.zeros(self.pitch - len(bias))
+            self.bias_memory = np.zeros(self.memory)
 
     @property
     def planes(self):
@@ -126,6 +130,11 @@ cdef class State:
     def pitch(self):
         """Numbers in `weights` that a feature has."""
         return pitch_of(self.optimizer, self.width)
+
+    @property
+    def memory(self):
+        """Numbers in `bias_memory`."""
+        return pitch_of(self.optimizer, len(self.bias)) - len(self.bias)
 
     @property
     def outputs(self):
@@ -146,6 +155,11 @@ cdef class State:
     def features(self):
         """d."""
         return self.first // self.pitch
+
+
+def planes(int optimizer):
+    """Numbers that a weight has in `State.weights`, itself among them."""
+    return planes_of(optimizer)
 
 
 def pitch(int optimizer, Py_ssize_t width):
@@ -245,15 +259,19 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
         state.rows, state.lengths = job.adaptive.rows, job.adaptive.lengths
 
 
+cdef void open_rule(Adaptive* a, Settings settings):
+    """How a gradient is applied, without a penalty; beta is that of the source."""
+    a.own, a.step = settings.own, settings.rule.eta0
+    a.rule = Rule(settings.optimizer, 0, 0, 0, settings.delta, 1, 0, 0, settings.beta1, settings.beta2, 0,
+                  settings.epsilon)
+
+
 cdef void open_adaptive(Job* job, Settings settings, State state, double[::1] bias_cell):
-    """The optimiser's part of a pass; beta, beta1, beta2 and epsilon are those of the sources."""
+    """The optimiser's part of a pass."""
     cdef Adaptive* a = &job.adaptive
     cdef Py_ssize_t K = job.K
-    a.rule.optimizer, a.own, a.step = settings.optimizer, settings.own, settings.rule.eta0
-    a.rule.delta = settings.delta
-    a.rule.beta, a.rule.beta1, a.rule.beta2, a.rule.epsilon = 1, 0.9, 0.999, 1e-8
+    open_rule(a, settings)
     a.rule.l1, a.rule.l2, job.l1, job.l2, job.followed, job.counted = job.l1, job.l2, 0, 0, False, False
-    a.rule.eta = a.rule.correction = 0
     a.rows, a.lengths, a.pitch, a.gradient, a.grown = state.rows, state.lengths, state.pitch, NULL, False
     a.used = planes_of(a.rule.optimizer) + (a.rule.optimizer == NORMALIZED)
     a.bias = &bias_cell[0]
@@ -445,11 +463,22 @@ def settle(State state, floating[::1] weights):
 
 def measure(State state, const floating[::1] weights):
     """Set ||W||^2 and, under l1, ||W||_1 of the state; `weights` are the state's, to tell their type."""
-    cdef Py_ssize_t i
-    cdef double squares = 0.0, total = 0.0
+    cdef Py_ssize_t i, K = state.width, apart = state.pitch, rest = state.hidden * state.outputs
+    # Runs of weights that are not apart from each other, and after them W2.
+    cdef Py_ssize_t runs = 1, length = state.features * K, second = state.first
+    cdef double squares = 0.0, part = 0.0, total = 0.0
     cdef bint has_l1 = state.received is not None
+    if state.optimizer == SGD:
+        length, rest = weights.shape[0], 0
+    elif state.feature_major:
+        runs, length = state.features, K
     with nogil:
-        dots(&weights[0], <const dense_t*>NULL, weights.shape[0], &weights[0], 1, 1, &squares)
+        for i in range(runs):
+            dots(&weights[i * apart], <const dense_t*>NULL, length, &weights[i * apart], 1, 1, &part)
+            squares += part
+        if rest > 0:
+            dots(&weights[second], <const dense_t*>NULL, rest, &weights[second], 1, 1, &part)
+            squares += part
         if has_l1:
             for i in range(weights.shape[0]):
                 total += fabs(weights[i])
