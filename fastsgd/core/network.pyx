@@ -234,7 +234,7 @@ cdef inline int move_units(Job* job, Hidden* hidden, const floating* data, const
 
 cdef inline int move_dense(Job* job, Hidden* hidden, const floating** x, Py_ssize_t size, Py_ssize_t d, floating* w,
                            Py_ssize_t units, const double* c, Account* account) except -1 nogil:
-    """Some units after others, w_k += sum_i c[i units + k] x[i] of dense rows; or what this, as a gradient, does to w_k."""
+    """Some units after others, w_k += sum_i c[i units + k] x[i] of dense rows; or what this does as a gradient."""
     cdef floating* gradient = <floating*>hidden.gradient
     cdef floating* moves = <floating*>hidden.moves
     cdef bint together = size >= TILE   # fewer rows have units to leave out

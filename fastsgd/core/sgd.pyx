@@ -11,8 +11,8 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from .adaptive cimport (
-    NORMALIZED, SGD, Adaptive, Rule, adaptive_scores, adaptive_step, apply_bias_gradient, apply_gradient, gather_gradient,
-    pitch_of, planes_of, set_step,
+    NORMALIZED, SGD, Adaptive, Rule, adaptive_scores, adaptive_step, apply_bias_gradient, apply_gradient,
+    gather_gradient, pitch_of, planes_of, set_step,
 )
 from .job cimport (
     Bounds, Job, differentiate, find_row, fold_scale, look_ahead, look_at_signals, plan_move, read_target, row_begin,
