@@ -28,7 +28,6 @@ enum { FASTSGD_SGD, FASTSGD_ADAGRAD, FASTSGD_NORMALIZED, FASTSGD_FTRL, FASTSGD_A
 
 typedef struct {
     int optimizer;
-    int whole;               /* network: a cell moves as a whole */
     double decay;            /* network: strength of the l2 penalty */
     double eta;              /* of this step; of adam, over 1 - beta1^t */
     double delta;            /* adagrad: what G starts from */
@@ -46,7 +45,7 @@ enum { SOME = 256, SUMS = 16, CELLS_AHEAD = 4 };
 #define FASTSGD_BEYOND(size, inverse) (((size) * (inverse) > 1) | (((inverse) == 0) & ((size) > 0)))
 
 #define FASTSGD_DEFINE_ADAPTIVE(T, TS, SQRT, ABS, TINY)                                            \
-    FASTSGD_INLINE void fastsgd_adapt_##TS(const fastsgd_rule *rule, ptrdiff_t n, ptrdiff_t apart, \
+    FASTSGD_INLINE void fastsgd_adapt_##TS(const fastsgd_rule *rule, const int whole, ptrdiff_t n, ptrdiff_t apart,\
                                            const T *restrict g, T *restrict w)                     \
     {                                                                                              \
         const T eta = (T)rule->eta, more = (T)(rule->eta * rule->l2);                              \
@@ -74,7 +73,6 @@ enum { SOME = 256, SUMS = 16, CELLS_AHEAD = 4 };
             T *restrict m = w + apart, *restrict v = w + 2 * apart;                                \
             const T keep1 = (T)rule->beta1, keep2 = (T)rule->beta2, new1 = (T)(1 - rule->beta1), new2 = (T)(1 - rule->beta2);\
             const T correction = (T)rule->correction, least = (T)(rule->epsilon + rule->eta * rule->l2);\
-            const int whole = rule->whole;                                                         \
             for (ptrdiff_t i = 0; i < n; i++) {                                                    \
                 const int moves = whole | (g[i] != 0);                                             \
                 const T m1 = keep1 * m[i] + new1 * g[i], v1 = keep2 * v[i] + new2 * g[i] * g[i];   \
@@ -94,7 +92,7 @@ enum { SOME = 256, SUMS = 16, CELLS_AHEAD = 4 };
         if (decay != 0)                                                                            \
             for (ptrdiff_t i = 0; i < n; i++)                                                      \
                 gradient[i] += decay * w[i];                                                       \
-        fastsgd_adapt_##TS(rule, n, apart, gradient, w);                                           \
+        fastsgd_adapt_##TS(rule, 1, n, apart, gradient, w);                                        \
     }                                                                                              \
                                                                                                    \
     FASTSGD_INLINE int fastsgd_any_##TS(const T *x, ptrdiff_t n)                                   \
@@ -132,13 +130,13 @@ enum { SOME = 256, SUMS = 16, CELLS_AHEAD = 4 };
             for (ptrdiff_t j = 0; j < d; j += SOME) {                                              \
                 const ptrdiff_t n = d - j < SOME ? d - j : SOME;                                   \
                 if (gradient != NULL) {                                                            \
-                    fastsgd_adapt_##TS(rule, n, K * d, gradient + k * d + j, w + k * d + j);       \
+                    fastsgd_adapt_##TS(rule, 0, n, K * d, gradient + k * d + j, w + k * d + j);    \
                     memset(gradient + k * d + j, 0, (size_t)n * sizeof(T));                        \
                 } else if (g[k] != 0) {                                                            \
                     const T gk = (T)g[k];                                                          \
                     for (ptrdiff_t i = 0; i < n; i++)                                              \
                         row[i] = gk * x[j + i];                                                    \
-                    fastsgd_adapt_##TS(rule, n, K * d, row, w + k * d + j);                        \
+                    fastsgd_adapt_##TS(rule, 0, n, K * d, row, w + k * d + j);                     \
                 }                                                                                  \
             }                                                                                      \
     }                                                                                              \
@@ -224,25 +222,47 @@ enum { SOME = 256, SUMS = 16, CELLS_AHEAD = 4 };
     }
 
 #define FASTSGD_DEFINE_ADAPTIVE_CSR(T, TS, I, IS, ABS, TINY)                                       \
-    /* As of a dense row; of a network it returns by how much the weights' squares have grown. */  \
-    FASTSGD_KERNEL double fastsgd_adapt_row_##TS##_##IS(const T *restrict x, const I *restrict columns, ptrdiff_t nnz,\
+    FASTSGD_KERNEL void fastsgd_adapt_row_##TS##_##IS(const T *restrict x, const I *restrict columns, ptrdiff_t nnz,\
                                                       const fastsgd_rule *rule, T *restrict w, ptrdiff_t K, ptrdiff_t pitch,\
                                                       const double *restrict g, T *restrict gradient)\
+    {                                                                                              \
+        T row[SOME];                                                                               \
+        for (ptrdiff_t from = 0; from < K; from += SOME) {                                         \
+            const ptrdiff_t n = K - from < SOME ? K - from : SOME;                                 \
+            for (ptrdiff_t e = 0; e < nnz; e++) {                                                  \
+                T *cell = w + columns[e] * pitch + from;                                           \
+                if (gradient != NULL) {                                                            \
+                    T *of = gradient + columns[e] * K + from;                                      \
+                    fastsgd_adapt_##TS(rule, 0, n, K, of, cell);                                   \
+                    memset(of, 0, (size_t)n * sizeof(T));                                          \
+                } else {                                                                           \
+                    for (ptrdiff_t k = 0; k < n; k++)                                              \
+                        row[k] = (T)g[from + k] * x[e];                                            \
+                    fastsgd_adapt_##TS(rule, 0, n, K, row, cell);                                  \
+                }                                                                                  \
+            }                                                                                      \
+        }                                                                                          \
+    }                                                                                              \
+                                                                                                   \
+    /* Of a network: the cells of W1 whose gradient is not all 0; returns by how much the weights' squares have grown,\
+     * if there is a penalty. */                                                                   \
+    FASTSGD_KERNEL double fastsgd_adapt_cells_##TS##_##IS(const T *restrict x, const I *restrict columns, ptrdiff_t nnz,\
+                                                          const fastsgd_rule *rule, T *restrict w, ptrdiff_t K,\
+                                                          ptrdiff_t pitch, const double *restrict g,\
+                                                          T *restrict gradient)                    \
     {                                                                                              \
         const T decay = (T)rule->decay;                                                            \
         double change = 0;                                                                         \
         T row[SOME];                                                                               \
         for (ptrdiff_t e = 0; e < nnz; e++) {                                                      \
-            if (rule->whole) {                                                                     \
-                if (e + CELLS_AHEAD < nnz) {                                                       \
-                    const ptrdiff_t ahead = columns[e + CELLS_AHEAD];                              \
-                    fastsgd_prefetch(w + ahead * pitch, pitch * (ptrdiff_t)sizeof(T));             \
-                    if (gradient != NULL)                                                          \
-                        fastsgd_prefetch(gradient + ahead * K, K * (ptrdiff_t)sizeof(T));          \
-                }                                                                                  \
-                if (!(gradient == NULL ? x[e] != 0 : fastsgd_any_##TS(gradient + columns[e] * K, K)))\
-                    continue;                                                                      \
+            if (e + CELLS_AHEAD < nnz) {                                                           \
+                const ptrdiff_t ahead = columns[e + CELLS_AHEAD];                                  \
+                fastsgd_prefetch(w + ahead * pitch, pitch * (ptrdiff_t)sizeof(T));                 \
+                if (gradient != NULL)                                                              \
+                    fastsgd_prefetch(gradient + ahead * K, K * (ptrdiff_t)sizeof(T));              \
             }                                                                                      \
+            if (!(gradient == NULL ? x[e] != 0 : fastsgd_any_##TS(gradient + columns[e] * K, K)))  \
+                continue;                                                                          \
             for (ptrdiff_t from = 0; from < K; from += SOME) {                                     \
                 const ptrdiff_t n = K - from < SOME ? K - from : SOME;                             \
                 T *cell = w + columns[e] * pitch + from, *of = gradient == NULL ? row : gradient + columns[e] * K + from;\
@@ -254,7 +274,7 @@ enum { SOME = 256, SUMS = 16, CELLS_AHEAD = 4 };
                     for (ptrdiff_t k = 0; k < n; k++)                                              \
                         of[k] += decay * cell[k];                                                  \
                 }                                                                                  \
-                fastsgd_adapt_##TS(rule, n, K, of, cell);                                          \
+                fastsgd_adapt_##TS(rule, 1, n, K, of, cell);                                       \
                 if (decay != 0)                                                                    \
                     change += fastsgd_squares_##TS(cell, n);                                       \
                 if (gradient != NULL)                                                              \
@@ -308,6 +328,6 @@ FASTSGD_DEFINE_ADAPTIVE_CSR(double, f64, int64_t, i64, fabs, DBL_MIN)
     _Generic((w), float *: fastsgd_adapt_all_f32, double *: fastsgd_adapt_all_f64)(rule, n, apart, gradient, w)
 #define fastsgd_rescale(x, columns, ...) FASTSGD_PICK(fastsgd_rescale, x, columns)(x, columns, __VA_ARGS__)
 #define fastsgd_rates(x, columns, ...) FASTSGD_PICK(fastsgd_rates, x, columns)(x, columns, __VA_ARGS__)
-#define fastsgd_adapt_sparse(x, columns, ...) FASTSGD_PICK_CSR(fastsgd_adapt_row, x, columns)(x, columns, __VA_ARGS__)
+#define fastsgd_adapt_cells(x, columns, ...) FASTSGD_PICK_CSR(fastsgd_adapt_cells, x, columns)(x, columns, __VA_ARGS__)
 
 #endif

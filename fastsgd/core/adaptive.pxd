@@ -17,11 +17,11 @@ cdef extern from "adaptive.h" nogil:
         ADAM "FASTSGD_ADAM"
 
     ctypedef struct Rule "fastsgd_rule":
-        int optimizer, whole
+        int optimizer
         double decay, eta, delta, beta, l1, l2, beta1, beta2, correction, epsilon
 
     void adapt_row "fastsgd_adapt_row"(...)     # (x, columns, nnz, rule, w, K, pitch, g, gradient)
-    double adapt_sparse "fastsgd_adapt_sparse"(...)     # the same, of CSR rows: the change of the weights' squares
+    double adapt_cells "fastsgd_adapt_cells"(...)   # the same, of a network's CSR rows: the change of the squares
     void adapt_all "fastsgd_adapt_all"(...)     # (rule, n, apart, gradient, w)
     int rescale_row "fastsgd_rescale"(...)      # (x, columns, nnz, w, K, pitch, u, inverse): whether a scale has grown
     void row_rates "fastsgd_rates"(...)         # (x, columns, nnz, u, inverse, rule, w, K, pitch, g, r, q)

@@ -18,7 +18,7 @@ from libc.stdint cimport uint32_t
 from libc.string cimport memset
 
 from .activations cimport RELU, Activation, activate, slope
-from .adaptive cimport ADAM, SGD, Adaptive, adapt_all, adapt_sparse, set_step
+from .adaptive cimport ADAM, SGD, Adaptive, adapt_all, adapt_cells, set_step
 from .job cimport (
     Job, differentiate, find_row, look_ahead, look_at_signals, plan_move, read_target, row_bounds, shrink,
 )
@@ -94,7 +94,7 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
         job.followed = job.l2 > 0 and not job.counted
     else:
         open_rule(&job.adaptive, settings)
-        job.adaptive.rule.whole, hidden.epsilon = True, job.adaptive.rule.epsilon
+        hidden.epsilon = job.adaptive.rule.epsilon
         job.adaptive.rows, job.adaptive.lengths = 1, 0     # steps of its own are not for networks
         unit = np.empty(TILE * max(d, h), state.weights.dtype)
         hidden.gradient, hidden.bias_gradient = &unit[0], &bias[bias.shape[0] - h - K]
@@ -312,13 +312,13 @@ cdef inline int adapt(Job* job, Hidden* hidden, const floating* data, const inde
     if index_t is dense_t:
         move_dense(job, hidden, <const floating**>hidden.x, size, job.bounds.length, w1, h, hidden.e, &account)
     else:
-        adapt_cells(job, hidden, data, columns, first, size, w1)
+        adapt_sparse(job, hidden, data, columns, first, size, w1)
     job.sum_squares += account.sum_squares
     return 0
 
 
-cdef inline int adapt_cells(Job* job, Hidden* hidden, const floating* data, const index_t* columns, Py_ssize_t first,
-                            Py_ssize_t size, floating* w) except -1 nogil:
+cdef inline int adapt_sparse(Job* job, Hidden* hidden, const floating* data, const index_t* columns, Py_ssize_t first,
+                             Py_ssize_t size, floating* w) except -1 nogil:
     """W1 of sparse rows, in the cells of the features that they have."""
     cdef Adaptive* a = &job.adaptive
     cdef double* none = NULL
@@ -337,8 +337,8 @@ cdef inline int adapt_cells(Job* job, Hidden* hidden, const floating* data, cons
     for i in range(size if moves else 0):
         find_row(job, columns, first + i, &start, &nnz)
         if index_t is not dense_t:
-            job.sum_squares += adapt_sparse(data + start, columns + start, nnz, &a.rule, w, h, a.pitch,
-                                            none if job.batch > 1 else hidden.e, gradient)
+            job.sum_squares += adapt_cells(data + start, columns + start, nnz, &a.rule, w, h, a.pitch,
+                                           none if job.batch > 1 else hidden.e, gradient)
         if job.single:
             look_at_signals(job, nnz * h)
     return 0

@@ -262,7 +262,7 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
 cdef void open_rule(Adaptive* a, Settings settings):
     """How a gradient is applied, without a penalty; beta is that of the source."""
     a.own, a.step = settings.own, settings.rule.eta0
-    a.rule = Rule(settings.optimizer, 0, 0, 0, settings.delta, 1, 0, 0, settings.beta1, settings.beta2, 0,
+    a.rule = Rule(settings.optimizer, 0, 0, settings.delta, 1, 0, 0, settings.beta1, settings.beta2, 0,
                   settings.epsilon)
 
 
