@@ -53,7 +53,7 @@ def float_type(dtype: np.dtype) -> Any:
 
 def as_floats(array: Array, dtype: Any, name: str) -> Array:
     """The array in native float32 or float64, C-contiguous, itself if it is that already."""
-    if array.dtype in (FLOATS if dtype is None else (dtype,)) and array.flags.c_contiguous:
+    if (array.dtype in FLOATS if dtype is None else array.dtype == dtype) and array.flags.c_contiguous:
         return array
     kind = array.dtype.kind
     if kind == "c":

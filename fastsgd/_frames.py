@@ -31,7 +31,7 @@ class Column(NamedTuple):
 
 def column_names(X: Any) -> list[Any] | None:
     """The names of a table's columns, whatever their types; None if X is no table."""
-    if _is_plain(X):
+    if is_plain(X):
         return None
     _refuse_lazy(X)
     names = getattr(X, "column_names", None)  # pyarrow, whose `columns` are the values
@@ -47,7 +47,7 @@ def unpack(X: Any, dtype: Any) -> Any:
     ValueError
         If a column holds text, categories, dates or anything else that is no number; the message names it.
     """
-    if _is_plain(X):
+    if is_plain(X):
         return X
     _refuse_lazy(X)
     if _is_a(X, "pandas", "DataFrame"):
@@ -66,7 +66,7 @@ def unpack(X: Any, dtype: Any) -> Any:
     return _stack([_numbers(column) for column in columns], X.shape, dtype)
 
 
-def _is_plain(X: Any) -> bool:
+def is_plain(X: Any) -> bool:
     """Whether X is of the commonest kinds that are no tables, told at once."""
     kind = type(X)  # a table may have a column `tocsr`, its type has not
     return kind in NO_TABLES or hasattr(kind, "tocsr")

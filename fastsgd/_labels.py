@@ -62,12 +62,11 @@ class Task:
 def class_task(name: str, epsilon: float, codes: Array, classes: Array, shares: Array | None, dtype: Any) -> Task:
     """One class a row, or for `shares` (n, n_classes) the probability of each."""
     two = len(classes) == 2
-    if shares is None and two:
-        flat = np.empty(codes.size, dtype)
-        checks.signs(codes, flat)
-        targets = flat.reshape(-1, 1)
-    elif shares is None:
-        targets = codes.astype(dtype).reshape(-1, 1)
+    if shares is None:
+        targets = codes.astype(dtype)
+        if two:
+            checks.make_signs(targets)
+        targets = targets.reshape(-1, 1)
     else:
         targets = (2 * shares[:, 1:] - 1).astype(dtype) if two else np.ascontiguousarray(shares, dtype)
     loss = get_loss(TWO_CLASSES.get(name, name) if two else name, epsilon=epsilon)

@@ -18,8 +18,8 @@ NONZEROS_PER_SLICE = 1_000_000
 
 def slice_length(rows: Rows, n_outputs: int, batch_size: int, times: int = 1) -> int:
     """Rows per call of the kernel: whole batches, of about NONZEROS_PER_SLICE multiply-adds, or so many times that."""
-    per_row = max(1, rows.nnz * n_outputs // rows.shape[0])
-    return max(1, NONZEROS_PER_SLICE * times // per_row // batch_size) * batch_size
+    per_row = rows.nnz * n_outputs // rows.shape[0] or 1
+    return (NONZEROS_PER_SLICE * times // per_row // batch_size or 1) * batch_size
 
 
 def decision(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ._arrays import CHUNK, PIECE, Array, as_array, as_floats, as_matrix, converted, is_missing
-from ._frames import column_names, unpack
+from ._frames import column_names, is_plain, unpack
 from ._sklearn import DataConversionWarning, warn
 from ._threads import for_each
 from .core import checks
@@ -155,17 +155,19 @@ def _check_csr(csr: Any, X: Any, dtype: Any, values: bool, threads: int) -> Rows
     if n < 0 or d < 0 or indptr.size != n + 1:
         raise ValueError(f"malformed CSR: indptr has length {indptr.size}, which does not fit shape {(n, d)}")
     rows = Rows(data, indices, indptr, (n, d))
-    if not (indptr.item(0) == 0 <= rows.nnz <= data.size and _is_sound(rows, values, threads)):
+    sound = indptr.item(0) == 0 <= rows.nnz <= data.size
+    if sound and rows.nnz <= PIECE:
+        sound = checks.is_sound(data, indices, indptr, d, values)
+    elif sound:
+        sound = _are_sound(rows, values, threads)
+    if not sound:
         _check_bounds(rows)
         _check_columns(rows)
         check_values(rows, X)
     return rows
 
 
-def _is_sound(rows: Rows, values: bool, threads: int) -> bool:
-    assert rows.indptr is not None
-    if rows.nnz <= PIECE:
-        return checks.is_sound(rows.data, rows.indices, rows.indptr, rows.shape[1], values)
+def _are_sound(rows: Rows, values: bool, threads: int) -> bool:
     answers = list[bool]()
 
     def look(bounds: Array) -> None:
@@ -237,6 +239,8 @@ def feature_names(X: Any) -> Array | None:
 
 def check_names(X: Any, known: Array | None, estimator: str) -> None:
     """Columns in another order than those trained on would be scored in silence; `known` are the names at `fit`."""
+    if known is None and is_plain(X):
+        return
     names = feature_names(X)
     if names is None and known is None:
         return

@@ -4,7 +4,7 @@
 
 from cython cimport floating
 from libc.math cimport fabs, isfinite
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from .adaptive cimport ADAM, SGD, pitch_of, planes_of
 from .rows cimport dense_t, index_t
@@ -27,16 +27,13 @@ cdef extern from *:
     const float FLT_MAX
     const double DBL_MAX
 
+DOUBLE = np.dtype(np.float64)
+
 ctypedef fused integer:
     int32_t
     int64_t
 
 ctypedef fused bound_t:
-    int32_t
-    int64_t
-
-ctypedef fused code_t:
-    uint8_t
     int32_t
     int64_t
 
@@ -133,11 +130,11 @@ def sum_duplicates(const floating[::1] data, const integer[::1] columns, const b
     return size
 
 
-def signs(const code_t[::1] codes, floating[::1] targets):
-    """-1 of class 0 and 1 of class 1."""
+def make_signs(floating[::1] codes):
+    """Let the numbers of two classes, 0 and 1, be -1 and 1."""
     cdef Py_ssize_t i
     for i in range(codes.shape[0]):
-        targets[i] = <floating>(2 * <int>codes[i] - 1)
+        codes[i] = 2 * codes[i] - 1
 
 
 cpdef bint has_features(State state, Py_ssize_t d):
@@ -166,7 +163,7 @@ def fits(State state, dtype, Py_ssize_t d, targets):
     for array in (state.weights, state.average, state.received, state.gradient):
         fine &= array is None or array.dtype == dtype
     for array in (state.bias, state.average_bias, state.bias_memory):
-        fine &= array is None or array.dtype == np.float64
+        fine &= array is None or array.dtype == DOUBLE
     fine &= (state.average is None) == (state.average_bias is None)
     fine &= state.average_bias is None or state.average_bias.shape == (size,)
     return fine
