@@ -235,7 +235,8 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
     job.followed = job.l2 > 0 and not job.counted
     if settings.optimizer != SGD:
         # Cells of the intercepts, and then three vectors of K.
-        bias_cell = np.concatenate([state.bias, state.bias_memory, np.zeros(3 * K)])
+        cells = np.concatenate([state.bias, state.bias_memory, np.zeros(3 * K)])
+        bias_cell = cells
         job.bias = &bias_cell[0]
         open_adaptive(&job, settings, state, bias_cell)
         gradient = state.gradient
@@ -243,7 +244,7 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
             job.adaptive.gradient = &gradient[0]
         job.adaptive.gathered = index_t is not dense_t and K == 1 and job.batch == 1
         longest = longest_row(&job, &indices[0])
-        workspace = np.empty(divide_workspace(&job.adaptive, K, longest, running), np.asarray(weights).dtype)
+        workspace = np.empty(divide_workspace(&job.adaptive, K, longest, running), state.weights.dtype)
         divide_workspace(&job.adaptive, K, longest, &workspace[0])
     with nogil:
         if settings.optimizer != SGD:
@@ -254,8 +255,7 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
             run(&job, loss, &data[0], &indices[0], &targets[0, 0], &weights[0], running, got, <many_t*>NULL)
     close_job(&job, state, totals)
     if settings.optimizer != SGD:
-        np.copyto(state.bias, bias_cell[:K])
-        np.copyto(state.bias_memory, bias_cell[K : state.pitch])
+        state.bias[:], state.bias_memory[:] = cells[:K], cells[K : state.pitch]
         state.rows, state.lengths = job.adaptive.rows, job.adaptive.lengths
 
 
