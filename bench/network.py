@@ -4,7 +4,8 @@
     python bench/network.py --size tiny                          seconds, of generated rows, to see that it runs
 
 Seconds are those of training alone, epoch by epoch, until the test accuracy is reached. scikit-learn is given each of
-BATCHES and its best counts. Threads: ours are `n_jobs`, its own those of BLAS.
+BATCHES and its best counts. Threads: ours are `n_jobs`, its own those of BLAS. "Defaults" are estimators with
+nothing set but `max_iter` and the seed.
 """
 
 import argparse
@@ -19,9 +20,10 @@ from fastsgd import MLPClassifier, SGDClassifier
 
 BATCHES = (32, 64, 128, 200)
 # Two epochs of large steps and then small ones: 0.2 is more than an epoch gains, so that the criterion lowers the step.
-FAST = {"learning_rate": "adaptive", "learning_rate_init": 0.01, "tol": 0.2, "n_iter_no_change": 1}
+FAST = {"solver": "sgd", "learning_rate": "adaptive", "tol": 0.2, "n_iter_no_change": 1}
+FAST |= {"batch_size": 8, "learning_rate_init": 0.05}
 GOOD = {**FAST, "tol": 0.02}
-TEXT = {"activation": "tanh", "alpha": 7e-5, "learning_rate": "invscaling", "learning_rate_init": 1.0, "power_t": 0.35}
+MOONS = {"learning_rate_init": 0.01, "max_iter": 100, "tol": None}
 
 
 def data(name, size):
@@ -46,7 +48,8 @@ def ours_to(goal, rows, epochs, **options):
         spent.append(epoch.seconds)
         return bool(((z[:, 0] > 0 if z.shape[1] == 1 else z.argmax(axis=1)) == y_test).mean() >= goal)
 
-    model = MLPClassifier((128,), max_iter=epochs, callbacks=[watch], **options).fit(X, y)
+    with threadpool_limits(1):  # else threads of BLAS, once `watch` has woken them, are in the way
+        model = MLPClassifier((128,), max_iter=epochs, callbacks=[watch], **options).fit(X, y)
     return (sum(spent), len(spent)) if model.score(X_test, y_test) >= goal else None
 
 
@@ -62,6 +65,35 @@ def theirs_to(goal, rows, epochs, **options):
 
 def told(found):
     return "never" if found is None else f"{found[0]:.2f} s, {found[1]} epochs"
+
+
+def moons(n, noise, seed):
+    """Two half circles, one hooked into the other."""
+    rng = np.random.default_rng(seed)
+    angle, y = np.pi * rng.random(n), np.arange(n) % 2
+    X = np.where(y[:, None], np.c_[1 - np.cos(angle), 0.5 - np.sin(angle)], np.c_[np.cos(angle), np.sin(angle)])
+    return X + noise * rng.normal(size=(n, 2)), y
+
+
+def fitted(kind, rows, seed, **options):
+    """Test accuracy, and seconds."""
+    X, y, X_test, y_test = rows
+    model = kind(random_state=seed, **options)
+    spent = seconds(lambda: model.fit(X, y))
+    return model.score(X_test, y_test), spent
+
+
+def tell(name, results):
+    scores, times = zip(*results, strict=True)
+    print(f"{name}: {', '.join(f'{s:.4f}' for s in scores)}, {np.median(times):.2f} s", flush=True)
+
+
+def defaults(name, rows, seeds, passes):
+    with threadpool_limits(1):
+        for epochs in passes:
+            tell(f"{name}, defaults, {epochs} epochs", [fitted(MLPClassifier, rows, s, max_iter=epochs) for s in seeds])
+            theirs = sklearn.neural_network.MLPClassifier
+            tell("    scikit-learn", [fitted(theirs, rows, s, max_iter=epochs) for s in list(seeds)[:1]])
 
 
 def speed(rows, goal, seeds):
@@ -86,34 +118,33 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=("full", "tiny"), default="full")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", choices=("fashion_mnist", "newsgroups20"))
+    parser.add_argument("--only", choices=("moons", "fashion_mnist", "newsgroups20"))
     parser.add_argument("--what", choices=("quality", "speed"))
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     tiny, seeds = arguments.size == "tiny", range(arguments.seeds)
-    if arguments.only != "newsgroups20":
-        rows = X, y, X_test, y_test = data("fashion_mnist", arguments.size)
+    if arguments.only in (None, "moons") and arguments.what != "speed":
+        rows = (*moons(200 if tiny else 1000, 0.2, 0), *moons(10_000, 0.2, 1))
+        tell("two moons, 100 relu units", [fitted(MLPClassifier, rows, s, **MOONS) for s in seeds])
+        tell("    a line", [fitted(SGDClassifier, rows, s, loss="log_loss") for s in seeds])
+        defaults("two moons", rows, seeds, (200,))
+    if arguments.only in (None, "fashion_mnist"):
+        rows = data("fashion_mnist", arguments.size)
         if arguments.what != "speed":
-            scores = [
-                MLPClassifier((128,), max_iter=15, random_state=s, **GOOD).fit(X, y).score(X_test, y_test)
-                for s in seeds
-            ]
-            print(
-                f"fashion_mnist, 128 relu units, at most 15 epochs: {', '.join(f'{s:.4f}' for s in scores)}", flush=True
+            options = {"hidden_layer_sizes": (128,), "max_iter": 15, **GOOD}
+            tell(
+                "fashion_mnist, 128 relu units, at most 15 epochs",
+                [fitted(MLPClassifier, rows, s, **options) for s in seeds],
             )
+            defaults("fashion_mnist", rows, seeds, (5, 15))
         if arguments.what != "quality":
             speed(rows, 0.5 if tiny else 0.87, arguments.seeds)
-    if arguments.only != "fashion_mnist":
-        X, y, X_test, y_test = data("newsgroups20", arguments.size)
+    if arguments.only in (None, "newsgroups20"):
+        rows = X, y, *_ = data("newsgroups20", arguments.size)
         if arguments.what != "speed":
-            options = {"alpha": 1e-5, "max_iter": 10, "tol": None}
-            linear = [
-                SGDClassifier("softmax", random_state=s, **options).fit(X, y).score(X_test, y_test) for s in seeds
-            ]
-            options = {"max_iter": 20, "tol": None, **TEXT}
-            scores = [MLPClassifier((300,), random_state=s, **options).fit(X, y).score(X_test, y_test) for s in seeds]
-            print(f"newsgroups20: network {', '.join(f'{s:.4f}' for s in scores)}; softmax regression "
-                  f"{', '.join(f'{s:.4f}' for s in linear)}", flush=True)  # fmt: skip
+            options = {"loss": "softmax", "alpha": 1e-5, "max_iter": 10, "tol": None}
+            tell("newsgroups20, softmax regression", [fitted(SGDClassifier, rows, s, **options) for s in seeds])
+            defaults("newsgroups20", rows, seeds, (3, 10))
         if arguments.what != "quality":
             for threads in (1, 2):
                 with threadpool_limits(threads):
