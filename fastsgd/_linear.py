@@ -39,9 +39,9 @@ class LinearSGD(Parameters, Trained):
         coef_, intercept_ = Solution(), Solution()
 
     def _equip(self, state: sgd.State) -> None:
-        average = bool(self.average)
+        average, size = bool(self.average) or self._rising, state.width * state.features
         if average != (state.average is not None):
-            state.average = np.zeros_like(state.weights) if average else None
+            state.average = np.zeros(size, state.weights.dtype) if average else None
             state.average_bias = np.zeros_like(state.bias) if average else None
             state.average_scale = state.averaged = 0
         l1 = self.optimizer == "sgd" and self.penalty in ("l1", "elasticnet")
@@ -50,7 +50,6 @@ class LinearSGD(Parameters, Trained):
             state.sum_squares = np.inf
         batches = self.optimizer != "sgd" and self.batch_size > 1
         if batches != (state.gradient is not None):
-            size = state.width * state.features
             state.gradient = np.zeros(size, state.weights.dtype) if batches else None
 
     def _tune(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ._arrays import Array
-from ._states import cells
+from ._states import cells, coefficients
 from .core import sgd
 
 NAMES = {number: name for name, number in sgd.OPTIMIZERS.items()}
@@ -28,6 +28,8 @@ class Block(NamedTuple):
 def merge_cells(state: sgd.State, copies: list[sgd.State], velocity: sgd.State, l1: float, l2: float) -> None:
     """Merge copies of the state into the first of them, but for `t`."""
     name, new = NAMES[state.optimizer], copies[0]
+    if state.average is not None:
+        _merge_averages(state, copies)
     before, after = _features(state), [_features(c) for c in copies]
     if state.hidden and name == "adam":  # has momentum of its own: with more on top networks learn worse
         velocity.weights[:], velocity.bias[:] = 0, 0
@@ -48,6 +50,22 @@ def _features(state: sgd.State) -> Block:
 def _second(state: sgd.State) -> Block:
     matrix, K = state.weights[state.first :].reshape(-1, state.hidden), state.outputs
     return Block(matrix[:K], *_beside(matrix[K:], K, state))
+
+
+def _merge_averages(state: sgd.State, copies: list[sgd.State]) -> None:
+    """The sum of the iterates, which a state has as average_scale * weights - average, becomes -average."""
+
+    def total(state: sgd.State) -> tuple[Array, Array]:
+        weights = state.average_scale * coefficients(state, state.weights).astype(np.float64)
+        return weights - cells(state, state.average), state.averaged * state.average_bias
+
+    new, sums = copies[0], [total(c) for c in copies]
+    (before, before_bias), more = total(state), len(copies) - 1
+    averaged = _gained(state.averaged, [c.averaged for c in copies])
+    cells(new, new.average)[:] = more * before - np.sum([weights for weights, _ in sums], axis=0)
+    if averaged:
+        new.average_bias = (np.sum([bias for _, bias in sums], axis=0) - more * before_bias) / averaged
+    new.averaged, new.average_scale = averaged, 0.0
 
 
 def _biases(state: sgd.State) -> Block:

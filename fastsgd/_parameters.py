@@ -11,7 +11,7 @@ from . import _validation as check
 from ._sklearn import Estimator, warn
 from ._training import BLOCKS
 from .core import sgd
-from .core.losses import Loss
+from .core.losses import REGISTRY, Loss
 
 SCHEDULES = tuple(sgd.SCHEDULES)
 SCALE_FREE = ("perceptron", "multiclass_perceptron")
@@ -127,8 +127,6 @@ class Parameters(Common):
         name = self.optimizer
         if self.learning_rate in ("pa1", "pa2"):
             raise ValueError(f"learning_rate {self.learning_rate!r} is for optimizer='sgd', not {name!r}")
-        if self.average:
-            raise ValueError(f"average is for optimizer='sgd': the steps of {name!r} fall by themselves")
         if self.tune_eta0:
             raise ValueError(f"tune_eta0 is for optimizer='sgd': {name!r} needs no tuning")
         if self.penalty in ("l1", "elasticnet") and name != "ftrl":
@@ -140,8 +138,22 @@ class Parameters(Common):
     def _threshold(self) -> float:
         return self.epsilon
 
+    @property
+    def _own_steps(self) -> bool:
+        """Whether the optimiser sets them, and not eta0."""
+        return self.optimizer != "sgd" and self.learning_rate in ("optimal", "invscaling")
+
+    @property
+    def _rising(self) -> bool:
+        """Whether the model is the mean of the iterates, that of step t counting t times, though nobody asked for one.
+
+        On real targets normalized's own steps are so long that the last iterate is noisy where columns have outliers.
+        """
+        named = self.optimizer == "normalized" and self._own_steps and not self.average
+        return named and REGISTRY[self.loss].targets == "real"
+
     def _settings(self, sparse: bool, loss: Loss, n_rows: int | None = None) -> sgd.Settings:
-        eta0, own = self.eta0, self.optimizer != "sgd" and self.learning_rate in ("optimal", "invscaling")
+        eta0, own = self.eta0, self._own_steps
         if own:
             eta0 = own_step(self.optimizer, loss)
         decay = 0.01 if sparse and self.optimizer == "sgd" else 1.0
@@ -162,6 +174,7 @@ class Parameters(Common):
             fit_intercept=self.fit_intercept,
             batch_size=min(self.batch_size, n_rows or self.batch_size),
             average_from=int(self.average),
+            rising=self._rising,
         )
 
 
@@ -171,8 +184,8 @@ def own_step(optimizer: str, loss: Loss) -> float:
     if optimizer == "adam":
         return 0.02
     if optimizer == "normalized":
-        # Losses that are followed all the way do not overshoot.
-        return 2.0 if loss.followed else 1.0
+        # Losses that are followed all the way do not overshoot; those of real targets are, and iterates averaged.
+        return 16.0 if loss.targets == "real" else 2.0 if loss.followed else 1.0
     return 2.0 if squared else 32.0
 
 

@@ -53,8 +53,8 @@ def solution(state: sgd.State) -> tuple[Array, Array]:
     """
     flat, bias = state.weights, state.bias
     if state.average is not None and state.average_bias is not None and state.averaged:
-        flat, bias = mean_iterate(state, flat, state.average), state.average_bias
-    elif state.scale != 1:
+        return mean_iterate(state), state.average_bias.astype(flat.dtype)
+    if state.scale != 1:
         flat = flat * flat.dtype.type(state.scale)
     return coefficients(state, flat), bias.astype(flat.dtype)
 
@@ -81,13 +81,16 @@ def settled(state: sgd.State) -> sgd.State:
     return state
 
 
-def mean_iterate(state: sgd.State, weights: Array, average: Array) -> Array:
-    """The mean of the iterates, of all weights or of some."""
-    mean = np.empty_like(weights)
-    for first in range(0, weights.size, CHUNK):
-        part = slice(first, first + CHUNK)
-        mean[part] = (state.average_scale * weights[part].astype(np.float64) - average[part]) / state.averaged
-    return mean
+def mean_iterate(state: sgd.State) -> Array:
+    """The mean of the iterates, (K, d), in the state's layout."""
+    mean, weights = np.empty_like(state.average), coefficients(state, state.weights)
+    average, into = cells(state, state.average), cells(state, mean)
+    step = max(1, CHUNK // len(weights))
+    for first in range(0, weights.shape[1], step):
+        part = slice(first, first + step)
+        total = state.average_scale * weights[:, part].astype(np.float64) - average[:, part]
+        into[:, part] = total / state.averaged
+    return into
 
 
 def is_finite(state: sgd.State, touched: Array | None) -> bool:

@@ -106,10 +106,8 @@ def _train(args: argparse.Namespace) -> None:
         error("--early-stopping holds out rows of FILE, which --stream does not know yet; give --valid FILE")
     if args.average is None:
         args.average = args.optimizer == "sgd"
-    if args.optimizer != "sgd":
-        for option, given in (("average", args.average), ("tune-eta0", args.tune_eta0)):
-            if given:
-                error(f"--{option} is for --optimizer sgd; the steps of {args.optimizer} need neither mean nor tuning")
+    if args.optimizer != "sgd" and args.tune_eta0:
+        error(f"--tune-eta0 is for --optimizer sgd; the steps of {args.optimizer} need no tuning")
     if args.resume and not args.checkpoint:
         error("--resume goes on from the file that --checkpoint names")
     if args.checkpoint and args.file == "-":

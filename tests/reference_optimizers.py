@@ -11,8 +11,11 @@ class Optimizer:
         self.name, self.loss, self.model = name, loss, model
         self.own = model.schedule in ("optimal", "invscaling")  # else eta0 is the step
         squared = loss.startswith("squared") or loss in ("huber", "modified_huber")
-        followed = ("squared_error", "squared_hinge", "squared_epsilon_insensitive", "log_loss", "hinge")
-        factors = {"adam": 0.02, "normalized": 2 if loss in (*followed, "epsilon_insensitive") else 1}
+        real = loss in ("squared_error", "huber", "epsilon_insensitive", "squared_epsilon_insensitive")
+        normalized = 16 if real else 2 if loss in ("log_loss", "hinge", "squared_hinge") else 1
+        factors = {"adam": 0.02, "normalized": normalized}
+        # Then the model is the mean of the iterates, that of step t counting t times.
+        self.rising = name == "normalized" and self.own and real and not model.average
         self.factor, self.delta = factors.get(name, 2 if squared else 32), 4 if self.own else 1e-30
         bias = np.r_[np.zeros(d), 1]
         self.l2 = model.strength * (1 - model.rho) * (1 - bias)  # of the sum of all rows' losses
@@ -61,6 +64,10 @@ class Optimizer:
                 change = getattr(self, self.name)(gradient, eta, V)
         V = V - np.where((gradient != 0) & (eta > 0), change, 0)
         model.W, model.b = V[:, :-1], V[:, -1]
+        if self.rising or 0 < model.average <= model.t:
+            times = model.t if self.rising else 1
+            model.W_sum, model.b_sum = model.W_sum + times * model.W, model.b_sum + times * model.b
+            model.averaged += times
         model.t += 1
         return total
 
@@ -111,11 +118,16 @@ def follow(loss, z, t, s, q, g, epsilon):
             over = middle + np.exp(m) * np.expm1(middle) > s * some
             low, high = np.where(over, low, middle), np.where(over, middle, high)
         return np.where((q > 0) & (np.abs(t) == 1), -t * high / some, g)
+    size = np.abs(z - t)
+    excess = np.maximum(0, size - epsilon)
+    rest = s * q - excess / (epsilon or 1)
     followed = {
+        "huber": np.sign(z - t)
+        * np.where(rest <= 0, epsilon * s, (excess - (size - excess) * np.expm1(-np.maximum(rest, 0))) / some),
         "hinge": -t * np.minimum(s, np.maximum(0, 1 - m) / some),
         "squared_hinge": t * np.maximum(0, 1 - m) * np.expm1(-2 * s * q) / some,
         "squared_error": -(z - t) * np.expm1(-s * q) / some,
-        "epsilon_insensitive": np.sign(z - t) * np.minimum(s, (np.abs(z - t) - epsilon) / some),
-        "squared_epsilon_insensitive": -np.sign(z - t) * (np.abs(z - t) - epsilon) * np.expm1(-2 * s * q) / some,
+        "epsilon_insensitive": np.sign(z - t) * np.minimum(s, excess / some),
+        "squared_epsilon_insensitive": -np.sign(z - t) * excess * np.expm1(-2 * s * q) / some,
     }
     return np.where((q > 0) & (g != 0), followed.get(loss, g), g)

@@ -231,7 +231,6 @@ def test_info(run, write, tmp_path, capsys):
         (["--cache", "x"], "--cache is for --stream"),
         (["--stream", "--class-weight", "balanced"], "give weights: -1:0.7,1:2.5"),
         (["--stream", "--early-stopping"], "give --valid FILE"),
-        (["--optimizer", "ftrl", "--average"], "--average is for --optimizer sgd"),
         (["--optimizer", "adam", "--tune-eta0"], "--tune-eta0 is for --optimizer sgd"),
         (["--optimizer", "newton"], "invalid choice"),
         (["--resume"], "--resume goes on from the file that --checkpoint names"),

@@ -17,6 +17,7 @@ from small_data import ALL, Y3, T, X, Y, classifier, make, regressor, same, targ
 
 import fastsgd
 from fastsgd import SGDClassifier, _states, _team, _training
+from fastsgd._merging import merge_cells
 
 ROUNDS = 4
 
@@ -370,3 +371,22 @@ def test_normalized_knows_no_units_with_threads(layout):
     plain = estimator("log_loss", y, **options).fit(lay_out(A, layout), y).coef_
     scaled = estimator("log_loss", y, **options).fit(lay_out(A * units, layout), y).coef_ * units
     np.testing.assert_allclose(scaled, plain, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("optimizer", ["adagrad", "normalized", "ftrl", "adam"])
+def test_averages_of_optimisers(optimizer, layout):
+    """The mean of all the iterates there have been, in whichever copy."""
+    A, y, real = make_data(n=90, K=3)
+    rows = [lay_out(A[i : i + 30], layout) for i in (0, 30, 60)]
+    for loss, target, average in (("softmax", y, 5), ("squared_error", real, optimizer != "normalized")):
+        options = {"optimizer": optimizer, "learning_rate": "optimal", "average": average, "max_iter": 1}
+        before = estimator(loss, target, **options).fit(rows[0], target[:30])
+        parts = [copy.deepcopy(before).partial_fit(rows[i], target[30 * i : 30 * i + 30]) for i in (1, 2)]
+        states = [copy.deepcopy(model._state) for model in (before, *parts)]
+        signs = (-1, 1, 1)
+        wanted = sum(sign * s.averaged * np.c_[_states.solution(s)] for sign, s in zip(signs, states, strict=True))
+        count = sum(sign * s.averaged for sign, s in zip(signs, states, strict=True))
+        merge_cells(states[0], states[1:], _states.motionless(states[0]), 0.0, 0.0)
+        assert states[1].averaged == count > before._state.averaged > 0
+        np.testing.assert_allclose(np.c_[_states.solution(states[1])], wanted / count, rtol=1e-9, atol=1e-12)

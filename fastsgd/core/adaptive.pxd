@@ -4,6 +4,7 @@
 from cython cimport floating
 from libc.math cimport pow, sqrt
 from libc.stdint cimport int32_t
+from libc.string cimport memcpy
 
 from .losses cimport Loss
 from .rows cimport axpys, dense_t, index_t, row_add, row_norm, row_scores, row_scores_apart
@@ -61,6 +62,9 @@ cdef struct Adaptive:
     void* u                 # nnz,
     void* inverse           # nnz,
     void* rates             # and K x nnz on dense rows, nnz x K on CSR rows
+    void* average           # as in State, or NULL
+    double average_scale
+    void* before            # scratch: a row's weights before they change, like the rates
 
 
 cdef inline void adaptive_scores(Adaptive* a, const floating* x, const index_t* columns, Py_ssize_t nnz, floating* w,
@@ -73,12 +77,15 @@ cdef inline void adaptive_scores(Adaptive* a, const floating* x, const index_t* 
     if index_t is not dense_t:
         if a.gathered:
             gather(x, columns, nnz, w, a.pitch, a.used, cells)
+            note_weights(a, columns, nnz, w, K)
             if a.rule.optimizer == NORMALIZED:
                 a.grown = rescale_row(x, none, nnz, cells, <Py_ssize_t>1, <Py_ssize_t>0, u, <floating*>a.inverse)
             row_scores(x, none, nnz, cells, 1, z)
     if not a.gathered:
         if a.rule.optimizer == NORMALIZED:
+            note_weights(a, columns, nnz, w, K)
             rescale_row(x, columns, nnz, w, K, a.pitch, u, <floating*>a.inverse)
+            add_changes(a, columns, nnz, w, K)
         row_scores_apart(x, columns, nnz, w, K, K if index_t is dense_t else a.pitch, z)
     if a.rule.optimizer == NORMALIZED:
         length = row_norm(<const floating*>u, nnz) + fit_intercept
@@ -118,6 +125,8 @@ cdef inline void adaptive_step(Adaptive* a, Loss loss, const floating* x, const 
     cdef bint moves = False
     for k in range(K):
         moves |= g[k] != 0
+    if not a.gathered:
+        note_weights(a, columns, nnz, w, K)
     if moves and a.rule.optimizer == NORMALIZED:
         follow_row(a, loss, x, columns, nnz, cells, K, z, t, s, g, decay)
     elif moves:
@@ -130,6 +139,46 @@ cdef inline void adaptive_step(Adaptive* a, Loss loss, const floating* x, const 
     if index_t is not dense_t:
         if a.gathered and (moves or a.grown):
             scatter(x, columns, nnz, w, a.pitch, a.used, cells)
+    add_changes(a, columns, nnz, w, K)
+
+
+cdef inline void note_weights(Adaptive* a, const index_t* columns, Py_ssize_t nnz, const floating* w,
+                              Py_ssize_t K) noexcept nogil:
+    """Before a row's weights change, if there is an average."""
+    cdef floating* before = <floating*>a.before
+    cdef Py_ssize_t e, k
+    if a.average == NULL:
+        return
+    if a.gathered:
+        memcpy(before, a.cells, nnz * sizeof(floating))
+    elif index_t is dense_t:
+        memcpy(before, w, K * nnz * sizeof(floating))
+    else:
+        for e in range(nnz):
+            for k in range(K):
+                before[e * K + k] = w[place(columns, e) * a.pitch + k]
+
+
+cdef inline void add_changes(Adaptive* a, const index_t* columns, Py_ssize_t nnz, const floating* w,
+                             Py_ssize_t K) noexcept nogil:
+    """After they have changed: average_scale * w - average stays the sum of the iterates so far (Xu 2011)."""
+    cdef floating* before = <floating*>a.before
+    cdef floating* average = <floating*>a.average
+    cdef floating* cells = <floating*>a.cells
+    cdef floating scale = <floating>a.average_scale
+    cdef Py_ssize_t e, k
+    if average == NULL:
+        return
+    if a.gathered:
+        for e in range(nnz):
+            average[place(columns, e)] += scale * (cells[e] - before[e])
+    elif index_t is dense_t:
+        for e in range(K * nnz):
+            average[e] += scale * (w[e] - before[e])
+    else:
+        for e in range(nnz):
+            for k in range(K):
+                average[place(columns, e) * K + k] += scale * (w[place(columns, e) * a.pitch + k] - before[e * K + k])
 
 
 cdef inline void adapt_bias(Adaptive* a, Py_ssize_t K, const double* g, double decay) noexcept nogil:
@@ -201,10 +250,10 @@ cdef inline void apply_gradient(Adaptive* a, const floating* x, const index_t* c
     cdef floating* of
     cdef Py_ssize_t e, k, at, beside = K * nnz if index_t is dense_t else K
     cdef floating inverse, g, rate
+    note_weights(a, columns, nnz, w, K)
     if a.rule.optimizer != NORMALIZED:
         adapt_row(x, columns, nnz, &a.rule, w, K, a.pitch, none, gradient)
-        return
-    for e in range(nnz):
+    for e in range(nnz if a.rule.optimizer == NORMALIZED else 0):
         for k in range(K):
             of = gradient + (k * nnz + e if index_t is dense_t else place(columns, e) * K + k)
             if of[0] == 0:
@@ -216,6 +265,7 @@ cdef inline void apply_gradient(Adaptive* a, const floating* x, const index_t* c
             rate = <floating>(a.rule.eta / (sqrt(w[at + beside]) + a.rule.eta * a.rule.l2))
             w[at] -= rate * g * inverse
             of[0] = 0
+    add_changes(a, columns, nnz, w, K)
 
 
 cdef inline void apply_bias_gradient(Adaptive* a, Py_ssize_t K, double decay) noexcept nogil:

@@ -184,8 +184,8 @@ def is_finite(State state, const floating[::1] weights, const index_t[::1] touch
     cdef bint averaged = state.averaged != 0 and state.average is not None
     cdef const floating[::1] average = state.average if averaged else None
     cdef const double[::1] bias = state.average_bias if averaged else state.bias
-    cdef Py_ssize_t width = state.hidden or bias.shape[0], size = weights.shape[0], i, j
-    cdef Py_ssize_t pitch = width if averaged else pitch_of(state.optimizer, width)
+    cdef Py_ssize_t width = state.hidden or bias.shape[0], size = weights.shape[0], i, j, at
+    cdef Py_ssize_t pitch = pitch_of(state.optimizer, width)
     cdef Py_ssize_t first = size - state.hidden * (bias.shape[0] - state.hidden) * planes_of(state.optimizer)
     cdef double limit = FLT_MAX if floating is float else DBL_MAX
     cdef bint fine = True
@@ -193,9 +193,10 @@ def is_finite(State state, const floating[::1] weights, const index_t[::1] touch
         fine &= fabs(bias[i]) <= limit
     with nogil:
         if averaged:    # the mean of the iterates, as `_states.mean_iterate` has it
-            for i in range(size if index_t is dense_t else touched.shape[0] * pitch):
-                j = i if index_t is dense_t else touched[i // pitch] * pitch + i % pitch
-                fine &= fabs((state.average_scale * weights[j] - average[j]) / state.averaged) <= limit
+            for i in range(size // pitch * width if index_t is dense_t else touched.shape[0] * width):
+                j = i if index_t is dense_t else touched[i // width] * width + i % width
+                at = j // width * pitch + j % width if state.feature_major else j
+                fine &= fabs((state.average_scale * weights[at] - average[j]) / state.averaged) <= limit
         elif index_t is dense_t:
             fine &= not any_nonfinite(&weights[0], size)
         else:

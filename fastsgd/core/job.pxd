@@ -68,6 +68,7 @@ cdef struct Job:
     double l2, l1                   # strengths of the penalties
     double intercept_decay, average_from
     bint fit_intercept
+    bint rising                     # averaged, the iterate of step t counts t times
     # The norms of W are kept up to date by comparing weights before and after, or, one row at a time and with l2
     # alone, from the scores: ||W + c x||^2 = ||W||^2 + 2 c W.x + c^2 ||x||^2.
     bint counted, followed

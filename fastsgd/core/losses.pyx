@@ -399,6 +399,7 @@ cdef class Huber(EpsilonLoss):
     """r^2 / 2 if |r| <= epsilon, else epsilon |r| - epsilon^2 / 2 (Huber 1964)."""
 
     name = "huber"
+    followed = True
 
     cdef double evaluate(self, const double* z, const double* t, Py_ssize_t outputs, double* g) noexcept nogil:
         cdef double r = z[0] - t[0], a = fabs(r)
@@ -409,6 +410,16 @@ cdef class Huber(EpsilonLoss):
         if isinf(a):        # r itself is beyond the largest double, the loss need not be
             return self.epsilon * fabs(0.5 * z[0] - 0.5 * t[0]) * 2
         return self.epsilon * (a - 0.5 * self.epsilon)
+
+    cdef double follow(self, double z, double t, double s, double q, double g) noexcept nogil:
+        # At the speed epsilon as far as the threshold, and then as the squared error.
+        cdef double excess = max(0.0, fabs(z - t) - self.epsilon), rest
+        if q <= 0 or g == 0:
+            return g
+        rest = s * q - excess / self.epsilon
+        if rest <= 0:
+            return self.epsilon * s if z > t else -self.epsilon * s
+        return (1 if z > t else -1) * (excess - (fabs(z - t) - excess) * expm1(-rest)) / q
 
 
 cdef class EpsilonInsensitive(EpsilonLoss):

@@ -12,7 +12,7 @@ cdef class Settings:
     cdef StepRule rule
     cdef readonly double strength, l1_ratio
     cdef double intercept_decay, delta, beta1, beta2, epsilon
-    cdef bint fit_intercept, own
+    cdef bint fit_intercept, own, rising
     cdef int optimizer
     cdef readonly Py_ssize_t batch_size
     cdef public double average_from

@@ -29,6 +29,7 @@ class Settings:
         fit_intercept: bool,
         batch_size: int,
         average_from: float,
+        rising: bool = False,
         optimizer: str = "sgd",
         own: bool = False,
         delta: float = 1e-30,

@@ -37,22 +37,23 @@ cdef class Settings:
     """What stays the same during a run: plain numbers, in SPEC's notation.
 
     `strength` is the penalty's factor: alpha, or 0 without a penalty, when alpha still sets the 'optimal' step.
-    `average_from` is the first step whose iterate is averaged. Of the other optimisers than sgd, `own` says that eta0
-    is the factor of their own steps, and not the step itself; `delta` is what adagrad's sums of squares start from,
-    `beta1`, `beta2` and `epsilon` are adam's.
+    `average_from` is the first step whose iterate is averaged; `rising` says that the iterate of step t counts t times.
+    Of the other optimisers than sgd, `own` says that eta0 is the factor of their own steps, and not the step itself;
+    `delta` is what adagrad's sums of squares start from, `beta1`, `beta2` and `epsilon` are adam's.
     """
 
     def __init__(self, *, schedule, double eta0, double power_t, double alpha, double strength, double l1_ratio,
                  double intercept_decay, bint fit_intercept, Py_ssize_t batch_size, double average_from,
-                 optimizer="sgd", bint own=False, double delta=1e-30, double beta1=0.9, double beta2=0.999,
-                 double epsilon=1e-8):
+                 bint rising=False, optimizer="sgd", bint own=False, double delta=1e-30, double beta1=0.9,
+                 double beta2=0.999, double epsilon=1e-8):
         self.optimizer, self.own, self.delta = OPTIMIZERS[optimizer], own, delta
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
         self.rule.schedule = <Schedule><int>SCHEDULES[schedule]
         self.rule.eta0, self.rule.power_t, self.rule.alpha = eta0, power_t, alpha
         self.rule.t0 = 1 / (alpha * alpha ** -0.25) if alpha > 0 else float("inf")
         self.strength, self.l1_ratio, self.intercept_decay = strength, l1_ratio, intercept_decay
-        self.fit_intercept, self.batch_size, self.average_from = fit_intercept, batch_size, average_from
+        self.fit_intercept, self.batch_size = fit_intercept, batch_size
+        self.average_from, self.rising = average_from, rising
 
     @property
     def eta0(self):
@@ -97,7 +98,7 @@ cdef class State:
         average_scale * weights - average is the sum of the averaged iterates.
     average_bias : ndarray of float64 of shape (K,)
     averaged : float
-        How many iterates the average has.
+        How many iterates the average has, each as often as it counts.
     received : ndarray like weights, or None
         The l1 penalty that each weight has received so far, of `penalty_total` due.
     sum_squares, sum_abs : float
@@ -239,6 +240,7 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
         bias_cell = cells
         job.bias = &bias_cell[0]
         open_adaptive(&job, settings, state, bias_cell)
+        job.adaptive.average = running
         gradient = state.gradient
         if gradient is not None:
             job.adaptive.gradient = &gradient[0]
@@ -274,6 +276,7 @@ cdef void open_adaptive(Job* job, Settings settings, State state, double[::1] bi
     a.rule.l1, a.rule.l2, job.l1, job.l2, job.followed, job.counted = job.l1, job.l2, 0, 0, False, False
     a.rows, a.lengths, a.pitch, a.gradient, a.grown = state.rows, state.lengths, state.pitch, NULL, False
     a.used = planes_of(a.rule.optimizer) + (a.rule.optimizer == NORMALIZED)
+    a.average = NULL
     a.bias = &bias_cell[0]
     a.bias_gradient, a.q = &bias_cell[a.pitch], &bias_cell[a.pitch + K]
     a.h = &bias_cell[a.pitch + 2 * K]
@@ -291,6 +294,8 @@ cdef Py_ssize_t divide_workspace(Adaptive* a, Py_ssize_t K, Py_ssize_t longest, 
     """The numbers that a row of this length needs; given the space, hand it out."""
     cdef Py_ssize_t i = longest * 4 if a.gathered else 0
     a.cells = space
+    a.before = space + i
+    i += longest * K if a.average != NULL else 0
     a.u, a.inverse, a.rates = space + i, space + i + longest, space + i + 2 * longest
     return i + longest * (2 + K) if a.rule.optimizer == NORMALIZED else max(i, <Py_ssize_t>1)
 
@@ -310,7 +315,7 @@ cdef Job open_job(Loss loss, Settings settings, State state, const uint32_t[::1]
     job.rule = settings.rule
     job.l2, job.l1 = settings.strength * (1 - settings.l1_ratio), settings.strength * settings.l1_ratio
     job.intercept_decay, job.fit_intercept = settings.intercept_decay, settings.fit_intercept
-    job.average_from = settings.average_from
+    job.average_from, job.rising = settings.average_from, settings.rising
     job.counted = job.followed = False
     job.size = 0
     job.move, job.z, job.t, job.g, job.norm = &scratch[0, 0], &scratch[1, 0], &scratch[2, 0], &scratch[3, 0], 0
@@ -341,6 +346,8 @@ cdef inline int run(Job* job, Loss loss, const floating* data, const index_t* co
     cdef Py_ssize_t first = 0, size, i, row = 0, start = 0, nnz = 0
     while first < job.rows:
         size = min(batch, job.rows - first) if batch > 1 else 1
+        if outputs_t is adaptive_t:
+            job.adaptive.average_scale = job.average_scale
         for i in range(size):
             look_ahead(job, data, columns, targets, first + i)
             row = find_row(job, columns, first + i, &start, &nnz)
@@ -361,6 +368,8 @@ cdef inline int run(Job* job, Loss loss, const floating* data, const index_t* co
                 look_at_signals(job, nnz * K)
         if outputs_t is adaptive_t:
             adapt(job, loss, data, columns, first, size, w)
+            if average != NULL and job.step >= job.average_from:
+                extend_average(job, K)
         else:
             descend(job, data, columns, first, size, start, nnz, w, average, received, tag)
         job.step += 1
@@ -441,10 +450,11 @@ cdef inline int adapt(Job* job, Loss loss, const floating* data, const index_t* 
 
 cdef inline void extend_average(Job* job, Py_ssize_t K) noexcept nogil:
     cdef Py_ssize_t k
-    job.averaged += 1
-    job.average_scale += job.scale
+    cdef double times = job.step if job.rising else 1.0
+    job.averaged += times
+    job.average_scale += times * job.scale
     for k in range(K):
-        job.average_bias[k] += (job.bias[k] - job.average_bias[k]) / job.averaged
+        job.average_bias[k] += (job.bias[k] - job.average_bias[k]) * (times / job.averaged)
 
 
 def settle(State state, floating[::1] weights):
