@@ -56,12 +56,15 @@ def _merge_averages(state: sgd.State, copies: list[sgd.State]) -> None:
     """The sum of the iterates, which a state has as average_scale * weights - average, becomes -average."""
 
     def total(state: sgd.State) -> tuple[Array, Array]:
+        assert state.average is not None
+        assert state.average_bias is not None
         weights = state.average_scale * coefficients(state, state.weights).astype(np.float64)
         return weights - cells(state, state.average), state.averaged * state.average_bias
 
     new, sums = copies[0], [total(c) for c in copies]
     (before, before_bias), more = total(state), len(copies) - 1
     averaged = _gained(state.averaged, [c.averaged for c in copies])
+    assert new.average is not None
     cells(new, new.average)[:] = more * before - np.sum([weights for weights, _ in sums], axis=0)
     if averaged:
         new.average_bias = (np.sum([bias for _, bias in sums], axis=0) - more * before_bias) / averaged

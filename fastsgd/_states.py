@@ -53,7 +53,7 @@ def solution(state: sgd.State) -> tuple[Array, Array]:
     """
     flat, bias = state.weights, state.bias
     if state.average is not None and state.average_bias is not None and state.averaged:
-        return mean_iterate(state), state.average_bias.astype(flat.dtype)
+        return mean_iterate(state, state.average), state.average_bias.astype(flat.dtype)
     if state.scale != 1:
         flat = flat * flat.dtype.type(state.scale)
     return coefficients(state, flat), bias.astype(flat.dtype)
@@ -81,10 +81,9 @@ def settled(state: sgd.State) -> sgd.State:
     return state
 
 
-def mean_iterate(state: sgd.State) -> Array:
-    """The mean of the iterates, (K, d), in the state's layout."""
-    mean, weights = np.empty_like(state.average), coefficients(state, state.weights)
-    average, into = cells(state, state.average), cells(state, mean)
+def mean_iterate(state: sgd.State, flat: Array) -> Array:
+    """The mean of the iterates, (K, d), in the state's layout; `flat` is its `average`."""
+    weights, average, into = coefficients(state, state.weights), cells(state, flat), cells(state, np.empty_like(flat))
     step = max(1, CHUNK // len(weights))
     for first in range(0, weights.shape[1], step):
         part = slice(first, first + step)

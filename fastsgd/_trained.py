@@ -28,11 +28,15 @@ from ._training import (
     Source,
     Stored,
     finish,
+    loss_at_zero,
     train,
 )
 from ._validation import Rows
 from .core import sgd
 from .core.losses import Loss
+
+# A last pass that loses so many times what weights of 0 do is divergence, though nothing has overflowed.
+FAR_TOO_MUCH = 100
 
 # Attributes of models that some calls of `fit` leave, and some do not.
 OPTIONAL = ("feature_names_in_", "eta0_", "validation_scores_")
@@ -121,6 +125,7 @@ class Trained(Common, Archived):
             score=score if session.rate is None else partial(session.rate, fitted.get("classes_")),
             callbacks=tuple(self.callbacks or ()),
             watch=session.watch,
+            alarm=lambda what: warn(f"{what} {self._remedy()}", ConvergenceWarning),
         )
         goes_on = state is vars(self).get("_state")
         started = state.t
@@ -143,12 +148,22 @@ class Trained(Common, Archived):
                 self._take(state, progress, bool(epochs), fitted)
             raise
         self._take(state, progress, bool(epochs), fitted)
+        if epochs:
+            self._judge(loss, state, progress)
+
+    def _judge(self, loss: Loss, state: sgd.State, progress: Progress) -> None:
+        """Warn about what `fit` has come to, unless there was an alarm already."""
         if progress.clipped:
+            return
+        last, reached = progress.last, progress.objectives[-1]
+        idle = loss_at_zero(loss, last, state.outputs) if last else 0.0  # all was done before, by an earlier run
+        if reached > FAR_TOO_MUCH * idle > 0:
             warn(
-                f"{progress.clipped} derivatives exceeded 1e12 and were cut off: training diverges. {self._remedy()}",
+                f"Training diverges: the mean loss of the last pass is {reached:.3g}, that of weights of 0 {idle:.3g}. "
+                f"{self._remedy()}",
                 ConvergenceWarning,
             )
-        elif epochs and self.tol is not None and not progress.converged:
+        elif self.tol is not None and not progress.converged:
             warn(
                 "Maximum number of iteration reached before convergence. Consider increasing max_iter to improve the "
                 "fit, or tol=None for a fixed number of epochs.",

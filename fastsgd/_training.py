@@ -43,6 +43,11 @@ WINDOW = 64
 PASSIVE = ("pa1", "pa2")
 
 
+# Fewer derivatives that are cut off are no error; rows that tell what weights of 0 would lose.
+FEWEST_CUTS = 16
+ROWS_LOOKED_AT = 1000
+
+
 class Divergence(ValueError):
     """The weights grew beyond what floating point holds."""
 
@@ -101,7 +106,7 @@ class Plan:
     after every slice, when state and progress are those of one moment, with the rows of the epoch if they are known.
     A callback ends training by returning True. `touched`, if given, are the columns of CSR rows that have few of the
     features, and more such rows will follow: then what costs as much as all features is put off. `threads` are how many
-    may train side by side.
+    may train side by side. `alarm` is told, once, when derivatives begin to be cut off.
     """
 
     epochs: int
@@ -115,6 +120,7 @@ class Plan:
     score: Callable[[sgd.State], float] | None = None
     callbacks: Sequence[Callable[[Epoch], object]] = ()
     watch: Callable[[sgd.State, sgd.Settings, Progress, int | None], None] | None = None
+    alarm: Callable[[str], None] | None = None
 
 
 @dataclass(slots=True)
@@ -122,7 +128,8 @@ class Progress:
     """Where training stands: with the state and eta0, all that it takes to go on as if it had never stopped.
 
     `position` is the number of rows visited since the last whole epoch, and `totals` are theirs. `converged` means that
-    the criterion to stop is met, or that a callback wants to. `velocity` is what threads carry on (see `Team`).
+    the criterion to stop is met, or that a callback wants to. `velocity` is what threads carry on (see `Team`). `last`
+    are the rows that were visited last.
     """
 
     position: int = 0
@@ -135,6 +142,8 @@ class Progress:
     clipped: int = 0
     converged: bool = False
     velocity: sgd.State | None = None
+    last: Piece | None = None
+    alarmed: bool = False
 
     @property
     def epoch(self) -> int:
@@ -239,7 +248,7 @@ def train(loss: Loss, settings: sgd.Settings, state: sgd.State, source: Source, 
     Raises
     ------
     Divergence
-        If a score or a weight is not finite any more; the state is of no use then.
+        If a score or a weight is not finite any more, or most derivatives are cut off; the state is of no use then.
     """
     average_scale = state.average_scale
     with Crew() if plan.threads > 1 else ALONE as crew:
@@ -300,9 +309,34 @@ def _visit(
             progress.position += part.order.size
             if progress.totals.bad_row >= 0:
                 raise _divergence(f"the score of row {progress.totals.bad_row} is not finite", number)
+            progress.last = part
+            if progress.totals.clipped:
+                _notice_cuts(state, plan, progress)
             if plan.watch:
                 plan.watch(state, settings, progress, source.rows_per_epoch)
         done += visits
+
+
+def _notice_cuts(state: sgd.State, plan: Plan, progress: Progress) -> None:
+    """Where most derivatives were cut off nothing is learnt; where some were, there may be a model yet."""
+    cut, seen = progress.totals.clipped, progress.position * state.outputs
+    epoch = progress.epoch + 1
+    what = f"Training diverges at epoch #{epoch}: {cut} of {seen} derivatives exceeded 1e12 and were cut off."
+    if cut >= FEWEST_CUTS and 2 * cut > seen:
+        raise Divergence(what)
+    if plan.alarm and not progress.alarmed:
+        progress.alarmed = True
+        plan.alarm(what)
+
+
+def loss_at_zero(loss: Loss, rows: Piece, outputs: int) -> float:
+    """The mean loss of a model whose weights are all 0, by the last of these rows."""
+    if loss.joint:
+        return float(loss.value(np.zeros(outputs), 0))
+    targets = rows.targets[rows.order[-ROWS_LOOKED_AT:]]
+    if loss.targets == "sign" or targets.shape[1] != outputs:  # classes: each output has -1 or 1
+        return outputs * float(loss.value(0.0, 1.0))
+    return float(loss.value(np.zeros(targets.shape), targets).sum(axis=1).mean())
 
 
 def _learn(loss: Loss, settings: sgd.Settings, state: sgd.State, piece: Piece, totals: sgd.Totals) -> None:

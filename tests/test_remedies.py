@@ -29,13 +29,62 @@ def test_the_error_names_what_works(kind, layout):
     assert model.coef_.dtype == np.float32
 
 
-def test_the_warning_names_what_works():
-    rows = PLAIN * [1, 30, 300, 1, 1, 1]
-    with pytest.warns(UserWarning, match=r"cut off.*Scale the features.*optimizer='normalized'"):
-        SGDRegressor(max_iter=5, tol=None).fit(rows, Y)
+def epochs_told(model, rows, y):
+    """What `fit` raises or warns about, and how many passes had ended by then."""
+    passes, told = [], []
+    model.set_params(callbacks=[lambda epoch: passes.append(epoch.epoch)], max_iter=5, tol=None, random_state=0)
+
+    def show(message, *_, **__):
+        told.append((str(message), len(passes)))
+
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert SGDRegressor(max_iter=5, tol=None, optimizer="normalized").fit(rows, Y).score(rows, Y) > 0.99
+        warnings.simplefilter("always")
+        warnings.showwarning = show
+        try:
+            model.fit(rows, y)
+        except ValueError as error:
+            told.append((f"error: {error}", len(passes)))
+    return told
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_most_derivatives_cut_off_are_an_error_within_the_epoch(layout, n_jobs):
+    """Nothing is infinite, and scikit-learn's model would be as far off as its coefficients are long."""
+    rows = LAYOUTS[layout](PLAIN * [1, 30, 300, 1, 1, 1])
+    for loss in ("squared_error", "squared_epsilon_insensitive"):
+        [(said, passes)] = epochs_told(SGDRegressor(loss, n_jobs=n_jobs), rows, Y)
+        assert re.search(r"error: .*epoch #1: \d+ of 400 derivatives.*cut off.*Scale the features.*'normalized'", said)
+        assert passes == 0
+    assert not epochs_told(SGDRegressor(optimizer="normalized", n_jobs=n_jobs), rows, Y)
+
+
+def test_some_derivatives_cut_off_are_a_warning_within_the_epoch():
+    """The model may be of use."""
+    rows, y = PLAIN * 1e6, (Y > 0).astype(int)
+    model = SGDClassifier("squared_hinge")
+    [(said, passes)] = epochs_told(model, rows, y)
+    assert re.search(r"epoch #1: \d+ of 400 derivatives.*cut off.*Scale the features.*optimizer='normalized'", said)
+    assert passes == 0
+    assert model.score(rows, y) > 0.9
+    assert not epochs_told(SGDClassifier("squared_hinge", optimizer="normalized"), rows, y)
+
+
+@pytest.mark.parametrize("loss", ["huber", "epsilon_insensitive", "log_loss", "hinge", "modified_huber"])
+@pytest.mark.parametrize("K", [2, 3])
+def test_a_loss_far_beyond_that_of_no_weights_is_a_warning(loss, K):
+    """Where derivatives are bounded nothing is cut off and nothing overflows."""
+    real = K == 2 and loss in ("huber", "epsilon_insensitive")
+    y = Y if real else np.digitize(Y, [0, 3][: K - 1])
+    for kind, rows in ((SGDRegressor if real else SGDClassifier, PLAIN * 1e6), (SGDClassifier, PLAIN)):
+        told = epochs_told(kind(loss), rows, y if kind is SGDRegressor else np.digitize(Y, [0, 3][: K - 1]))
+        if rows is PLAIN:
+            assert not told
+        else:
+            [(said, passes)] = told
+            assert re.search("mean loss of the last pass is .*that of weights of 0 .*optimizer='normalized'", said)
+            assert passes == 5
+    assert not epochs_told(kind(loss, optimizer="normalized"), PLAIN * 1e6, np.digitize(Y, [0, 3][: K - 1]))
 
 
 @pytest.mark.parametrize(

@@ -379,10 +379,10 @@ def test_averages_of_optimisers(optimizer, layout):
     """The mean of all the iterates there have been, in whichever copy."""
     A, y, real = make_data(n=90, K=3)
     rows = [lay_out(A[i : i + 30], layout) for i in (0, 30, 60)]
-    for loss, target, average in (("softmax", y, 5), ("squared_error", real, optimizer != "normalized")):
+    for loss, goal, average in (("softmax", y, 5), ("squared_error", real, optimizer != "normalized")):
         options = {"optimizer": optimizer, "learning_rate": "optimal", "average": average, "max_iter": 1}
-        before = estimator(loss, target, **options).fit(rows[0], target[:30])
-        parts = [copy.deepcopy(before).partial_fit(rows[i], target[30 * i : 30 * i + 30]) for i in (1, 2)]
+        before = estimator(loss, goal, **options).fit(rows[0], goal[:30])
+        parts = [copy.deepcopy(before).partial_fit(rows[i], goal[30 * i : 30 * i + 30]) for i in (1, 2)]
         states = [copy.deepcopy(model._state) for model in (before, *parts)]
         signs = (-1, 1, 1)
         wanted = sum(sign * s.averaged * np.c_[_states.solution(s)] for sign, s in zip(signs, states, strict=True))
