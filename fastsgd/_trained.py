@@ -36,7 +36,7 @@ from .core import sgd
 from .core.losses import Loss
 
 # A last pass that loses so many times what weights of 0 do is divergence, though nothing has overflowed.
-FAR_TOO_MUCH = 100
+FAR_TOO_MUCH = 1e4
 
 # Attributes of models that some calls of `fit` leave, and some do not.
 OPTIONAL = ("feature_names_in_", "eta0_", "validation_scores_")

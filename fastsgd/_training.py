@@ -43,8 +43,8 @@ WINDOW = 64
 PASSIVE = ("pa1", "pa2")
 
 
-# Fewer derivatives that are cut off are no error; rows that tell what weights of 0 would lose.
-FEWEST_CUTS = 16
+# Fewer derivatives that are cut off are no error, as in scikit-learn; rows that tell what weights of 0 would lose.
+FEWEST_CUTS = 1000
 ROWS_LOOKED_AT = 1000
 
 
@@ -311,18 +311,18 @@ def _visit(
                 raise _divergence(f"the score of row {progress.totals.bad_row} is not finite", number)
             progress.last = part
             if progress.totals.clipped:
-                _notice_cuts(state, plan, progress)
+                _notice_cuts(state, plan, progress, part)
             if plan.watch:
                 plan.watch(state, settings, progress, source.rows_per_epoch)
         done += visits
 
 
-def _notice_cuts(state: sgd.State, plan: Plan, progress: Progress) -> None:
-    """Where most derivatives were cut off nothing is learnt; where some were, there may be a model yet."""
+def _notice_cuts(state: sgd.State, plan: Plan, progress: Progress, part: Piece) -> None:
+    """Where most derivatives were cut off nothing is learnt, unless the targets are so far away; else there may be."""
     cut, seen = progress.totals.clipped, progress.position * state.outputs
     epoch = progress.epoch + 1
     what = f"Training diverges at epoch #{epoch}: {cut} of {seen} derivatives exceeded 1e12 and were cut off."
-    if cut >= FEWEST_CUTS and 2 * cut > seen:
+    if cut >= FEWEST_CUTS and 2 * cut > seen and np.abs(part.targets).max() < 1e12:
         raise Divergence(what)
     if plan.alarm and not progress.alarmed:
         progress.alarmed = True

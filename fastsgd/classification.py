@@ -72,8 +72,9 @@ class SGDClassifier(Classifier, LinearSGD):
     warm_start : bool, default=False
         Whether `fit` starts from the last solution.
     average : bool or int, default=False
-        True: `coef_` is the mean of the iterates of all steps [2]_; an int: of the steps from that one on. Only with
-        `optimizer='sgd'`: the steps of the others fall by themselves.
+        True: `coef_` is the mean of the iterates of all steps [2]_; an int: of the steps from that one on. With
+        `optimizer='normalized'`, its own steps and a loss of real targets, False means a mean as well, in which the
+        iterate of step t counts t times [11]_: there the steps are longer, and the last rows would decide.
     batch_size : int, default=1
         Rows scored at the same weights before one step with their mean gradient; n or more is full-batch descent. A
         batch takes `batch_size` x n_outputs x 8 bytes.
@@ -183,6 +184,8 @@ class SGDClassifier(Classifier, LinearSGD):
     .. [8] Karampatziakis, Langford: Online Importance Weight Aware Updates, UAI (2011).
     .. [9] McMahan et al.: Ad Click Prediction: a View from the Trenches, KDD (2013), algorithm 1.
     .. [10] Kingma, Ba: Adam: A Method for Stochastic Optimization, ICLR (2015).
+    .. [11] Lacoste-Julien, Schmidt, Bach: A simpler approach to obtaining an O(1/t) convergence rate for the projected
+       stochastic subgradient method, arXiv:1212.2002 (2012).
 
     Examples
     --------

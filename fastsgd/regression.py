@@ -38,8 +38,8 @@ callbacks, n_jobs, optimizer, tune_eta0
     Notes
     -----
     Scale the features to zero mean and unit variance first: with raw columns the steps overshoot and training
-    diverges, which is reported. Or take `optimizer='normalized'`, which does not mind units. Differences from
-    scikit-learn as for `SGDClassifier`.
+    diverges, which is reported. Or take `optimizer='normalized'`, which does not mind units, and whose model is a mean
+    of its iterates (see `average`). Differences from scikit-learn as for `SGDClassifier`.
 
     Examples
     --------

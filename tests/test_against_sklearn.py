@@ -51,6 +51,7 @@ def data(K, layout, *, kind="classifier", zeros=0.35):
     return LAYOUTS[layout](X), reals if kind == "regressor" else y
 
 
+@pytest.mark.filterwarnings("ignore:Training diverges")  # it does
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(("kind", "loss", "K"), CASES)
 def test_every_loss_penalty_and_schedule(kind, loss, K, layout):

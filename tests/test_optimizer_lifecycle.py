@@ -181,6 +181,7 @@ def test_coefficients_are_views_of_the_state():
             np.testing.assert_array_equal(np.ascontiguousarray(model.coef_), pickle.loads(pickle.dumps(model)).coef_)
 
 
+@pytest.mark.filterwarnings("ignore:Training diverges")  # it does
 def test_a_search_over_optimizers():
     rows, y = load_breast_cancer(return_X_y=True)  # raw columns, from 1e-3 to 4e3
     model = SGDClassifier("log_loss", max_iter=10, tol=None, random_state=0)

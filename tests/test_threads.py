@@ -88,6 +88,7 @@ CASES = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:Training diverges")  # it does
 @pytest.mark.parametrize("parameters", CASES, ids=str)
 @pytest.mark.parametrize("threads", [2, 3])
 def test_equals_the_plain_description(parameters, threads):
