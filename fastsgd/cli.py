@@ -353,7 +353,7 @@ def _add_descent(add: Callable[..., object]) -> None:
     add(
         "--average",
         action=argparse.BooleanOptionalAction,
-        help="take the mean of the weights over the second half of training (default: yes with --optimizer sgd, else no)",
+        help="take the mean of the weights over the second half of training (default: with --optimizer sgd)",
     )
     add("--batch-size", type=_count, default=1, metavar="M", help="rows per step (default: %(default)s)")
     add(
