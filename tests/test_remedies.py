@@ -102,6 +102,7 @@ def test_a_remedy_is_one_that_the_estimator_has(model, named, not_named):
     assert not re.search(not_named, model._remedy())
 
 
+@pytest.mark.filterwarnings("ignore:Training diverges")  # in the first pass; then the error
 def test_a_networks_error():
     rows = sp.csr_array(RAW)
     with pytest.raises(ValueError, match=r"Scale the features .*learning_rate_init\.$"):
