@@ -111,7 +111,7 @@ def test_sample_weights_and_rows_left_out():
 @pytest.mark.parametrize("solver", ["adagrad", "adam"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_a_step_for_each_weight(activation, solver):
-    for loss, K, batch_size in product(("log_loss", "hinge"), (2, 4), (1, 7)):
+    for (loss, K), batch_size in product((("hinge", 2), ("log_loss", 4)), (1, 7)):
         X, y, _ = make_data(K=K)
         options = {"activation": activation, "solver": solver, "batch_size": batch_size, "learning_rate_init": 0.01}
         for alpha in (0.0, 0.5):
