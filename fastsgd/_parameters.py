@@ -43,9 +43,10 @@ class Common(Estimator):
 
     def _keep(self, arguments: Mapping[str, Any]) -> None:
         """Keep the arguments of __init__, its locals(), under their names and unchanged."""
-        vars(self).update({name: arguments[name] for name in arguments.keys() - {"self", "__class__"}})
+        vars(self).update((name, value) for name, value in arguments.items() if name not in ("self", "__class__"))
 
     def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; it may be a parameter, and so parameters are to be checked again."""
         object.__setattr__(self, name, value)
         object.__setattr__(self, "_checked", False)
 
