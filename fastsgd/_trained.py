@@ -125,7 +125,7 @@ class Trained(Common, Archived):
             score=score if session.rate is None else partial(session.rate, fitted.get("classes_")),
             callbacks=tuple(self.callbacks or ()),
             watch=session.watch,
-            alarm=lambda what: warn(f"{what} {self._remedy()}", ConvergenceWarning),
+            alarm=self._alarm,
         )
         goes_on = state is vars(self).get("_state")
         started = state.t
@@ -150,6 +150,9 @@ class Trained(Common, Archived):
         self._take(state, progress, bool(epochs), fitted)
         if epochs:
             self._judge(loss, state, progress)
+
+    def _alarm(self, what: str) -> None:
+        warn(f"{what} {self._remedy()}", ConvergenceWarning)
 
     def _judge(self, loss: Loss, state: sgd.State, progress: Progress) -> None:
         """Warn about what `fit` has come to, unless there was an alarm already."""
