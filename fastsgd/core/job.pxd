@@ -144,33 +144,37 @@ cdef inline void read_target(const floating* target, Py_ssize_t width, Py_ssize_
         t[<Py_ssize_t>target[0]] = 1.0
 
 
-cdef inline bint differentiate(Job* job, Loss loss, Py_ssize_t row, double* g, Py_ssize_t K) noexcept nogil:
-    """From w.x to scores and g = s dL/dz, clipped (under PA times its step as well); False if a score is not finite."""
-    cdef Py_ssize_t k = 0, j
+cdef inline bint differentiate(Job* job, Loss loss, Py_ssize_t row, double* z, const double* t, double* g,
+                               Py_ssize_t K) noexcept nogil:
+    """From z = w.x to scores z and g = s dL/dz, clipped (under PA times its step as well).
+
+    False if a score is not finite.
+    """
+    cdef Py_ssize_t k = 0, j, together = 1 if K == 1 else job.together
     cdef double s = job.sample_weight[row] if job.sample_weight != NULL else 1.0
     cdef double score, value, total = 0.0, factor
     cdef bint finite = True
     for k in range(K):
-        score = job.scale * job.z[k] + job.bias[k]
-        job.z[k] = score
+        score = job.scale * z[k] + job.bias[k]
+        z[k] = score
         finite &= isfinite(score) != 0
     if not finite:
         return False
     k = 0
     while k < K:
         if job.logistic and s == 1:
-            multiply(job, logistic(job.z[k], job.t[k], g + k, &value))
+            multiply(job, logistic(z[k], t[k], g + k, &value))
         else:
-            value = loss.evaluate(job.z + k, job.t + k, job.together, g + k)
+            value = loss.evaluate(z + k, t + k, together, g + k)
         total += value
         factor = s * passive_aggressive(&job.rule, value, job.norm) if job.rule.schedule >= PA1 else s
-        for j in range(k, k + job.together):
+        for j in range(k, k + together):
             if factor != 1:     # a multiplication less for the next row to wait for
                 g[j] *= factor
             if fabs(g[j]) > LARGEST_DERIVATIVE:
                 g[j] = LARGEST_DERIVATIVE if g[j] > 0 else -LARGEST_DERIVATIVE
                 job.clipped += 1
-        k += job.together
+        k += together
     job.loss += s * total
     # Term by term: a norm may have overflowed, and 0 times infinity is NaN.
     if job.l2 > 0:
@@ -214,7 +218,8 @@ cdef inline void fold_scale(double* scale, double* average_scale, floating* w, f
     scale[0] = 1.0
 
 
-cdef inline bint plan_move(Job* job, const double* g, double eta, double keep, Py_ssize_t K) noexcept nogil:
+cdef inline bint plan_move(Job* job, const double* z, const double* g, double* move, double eta, double keep,
+                           Py_ssize_t K) noexcept nogil:
     """Move the bias, and say how the row moves the stored weights; False if it does not."""
     cdef Py_ssize_t k
     cdef double c, eta_stored
@@ -226,8 +231,8 @@ cdef inline bint plan_move(Job* job, const double* g, double eta, double keep, P
         c = -eta * g[k]
         moves |= c != 0
         if job.followed and c != 0:
-            job.sum_squares += c * (2 * keep * (job.z[k] - job.bias[k]) + c * job.norm)
+            job.sum_squares += c * (2 * keep * (z[k] - job.bias[k]) + c * job.norm)
         if job.fit_intercept:
             job.bias[k] += c * job.intercept_decay
-        job.move[k] = -eta_stored * g[k]
+        move[k] = -eta_stored * g[k]
     return moves

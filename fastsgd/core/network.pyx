@@ -126,7 +126,7 @@ cdef int run(Job* job, Hidden* hidden, Loss loss, const floating* data, const in
             row = job.order[first + i]
             forward(job, hidden, w2, hidden.a + i * h, y + i * h)
             read_target(targets + row * job.width, job.width, K, job.off, job.t)
-            if not differentiate(job, loss, row, job.g + i * K, K):
+            if not differentiate(job, loss, row, job.z, job.t, job.g + i * K, K):
                 job.bad_row = row
                 return 0
             backward(job, hidden, w2, job.g + i * K, y + i * h, hidden.e + i * h)
@@ -201,7 +201,7 @@ cdef inline int descend(Job* job, Hidden* hidden, const floating* data, const in
     if job.counted:
         account.sum_squares -= row_norm(w2, h * K)
     for i in range(size):
-        if plan_move(job, job.g + i * K, eta / size, keep, K):
+        if plan_move(job, job.z, job.g + i * K, job.move, eta / size, keep, K):
             row_add(y + i * h, <const dense_t*>NULL, h, w2, K, job.move)
         change = plan_units(h, eta / size, 1 / job.scale, keep, hidden.norm, hidden.a + i * h, hidden.e + i * h,
                             hidden.bias)

@@ -26,11 +26,13 @@ cdef extern from *:
     """
 
 # C macros: the kernel is chosen by the types of x and columns.
-cdef extern from "simd.h" nogil:
+cdef extern from "csr.h" nogil:
     void fastsgd_prefetch(const void* start, Py_ssize_t size)
     double norm "fastsgd_norm"(...)     # (x, n)
     void dots "fastsgd_dots"(...)       # (x, columns, nnz, w, K, pitch, z)
     void axpys "fastsgd_axpys"(...)     # (x, columns, nnz, w, K, c)
+    double dot "fastsgd_dot"(...)       # (x, columns, nnz, w, pitch, squares)
+    void axpy "fastsgd_axpy"(...)       # (x, columns, nnz, w, c)
     void axpys_dots "fastsgd_axpys_dots"(...)   # (x, d, w, K, c, next, z): dense rows, in one pass over w
 
 cdef extern from "steps.h" nogil:
@@ -55,20 +57,10 @@ cdef inline void row_scores(const floating* x, const index_t* columns, Py_ssize_
 cdef inline void row_scores_apart(const floating* x, const index_t* columns, Py_ssize_t nnz, const floating* w,
                                   Py_ssize_t K, Py_ssize_t pitch, double* z) noexcept nogil:
     """The same of feature-major weights that are `pitch` numbers apart from feature to feature."""
-    cdef Py_ssize_t j
-    cdef double a = 0.0, b = 0.0, c = 0.0, e = 0.0
     if K > 1 or (index_t is dense_t and nnz >= SHORT_ROW):
         dots(x, columns, nnz, w, K, pitch, z)
-        return
-    # One output: four running sums, so that additions do not wait for each other.
-    for j in range(0, nnz - 3, 4):
-        a += x[j] * w[column(columns, j) * pitch]
-        b += x[j + 1] * w[column(columns, j + 1) * pitch]
-        c += x[j + 2] * w[column(columns, j + 2) * pitch]
-        e += x[j + 3] * w[column(columns, j + 3) * pitch]
-    for j in range(nnz & ~3, nnz):
-        a += x[j] * w[column(columns, j) * pitch]
-    z[0] = (a + b) + (c + e)
+    else:
+        z[0] = dot(x, columns, nnz, w, pitch, <double*>NULL)
 
 
 cdef inline double row_norm(const floating* x, Py_ssize_t nnz) noexcept nogil:
@@ -83,18 +75,10 @@ cdef inline double row_norm(const floating* x, Py_ssize_t nnz) noexcept nogil:
 cdef inline void row_add(const floating* x, const index_t* columns, Py_ssize_t nnz, floating* w,
                          Py_ssize_t K, const double* c) noexcept nogil:
     """w_k += c[k] x, K nnz multiply-adds."""
-    cdef Py_ssize_t j
-    cdef floating ck = <floating>c[0]
     if K > 1 or (index_t is dense_t and nnz >= SHORT_ROW):
         axpys(x, columns, nnz, w, K, c)
-        return
-    for j in range(0, nnz - 3, 4):
-        w[column(columns, j)] += ck * x[j]
-        w[column(columns, j + 1)] += ck * x[j + 1]
-        w[column(columns, j + 2)] += ck * x[j + 2]
-        w[column(columns, j + 3)] += ck * x[j + 3]
-    for j in range(nnz & ~3, nnz):
-        w[column(columns, j)] += ck * x[j]
+    else:
+        axpy(x, columns, nnz, w, <floating>c[0])
 
 
 cdef inline void row_prefetch(const floating* x, const index_t* columns, Py_ssize_t start,

@@ -20,12 +20,15 @@ from .job cimport (
 )
 from .losses cimport LogLoss, Loss
 from .rows cimport (
-    SHORT_ROW, Account, axpys_dots, dense_t, dots, index_t, row_add, row_norm, row_scores, row_scores_apart, row_step,
-    settle_all,
+    SHORT_ROW, Account, axpys_dots, dense_t, dot, dots, fastsgd_prefetch, index_t, row_add, row_norm, row_scores,
+    row_scores_apart, row_step, settle_all,
 )
 from .schedules cimport PA1, Schedule, step_size
 
 import numpy as np
+
+cdef enum:
+    MOST_ASKED = 512    # nonzeros of a row whose weights are asked for: they should fit the cache
 
 SCHEDULES = {name: i for i, name in enumerate(("constant", "optimal", "invscaling", "adaptive", "pa1", "pa2"))}
 
@@ -344,6 +347,12 @@ cdef inline int run(Job* job, Loss loss, const floating* data, const index_t* co
     """Batch after batch: score its rows at the same weights, then make one step with the mean derivative."""
     cdef Py_ssize_t K = 1 if outputs_t is one_t else job.K, batch = 1 if outputs_t is one_t else job.batch
     cdef Py_ssize_t first = 0, size, i, row = 0, start = 0, nnz = 0
+    # Of one output they are variables, not memory: the next row waits for what is made of them.
+    cdef double score = 0, target = 0, derivative = 0, factor = 0
+    cdef double* z = &score if outputs_t is one_t else job.z
+    cdef double* t = &target if outputs_t is one_t else job.t
+    cdef double* g = &derivative if outputs_t is one_t else job.g
+    cdef double* move = &factor if outputs_t is one_t else job.move
     while first < job.rows:
         size = min(batch, job.rows - first) if batch > 1 else 1
         if outputs_t is adaptive_t:
@@ -352,16 +361,20 @@ cdef inline int run(Job* job, Loss loss, const floating* data, const index_t* co
             look_ahead(job, data, columns, targets, first + i)
             row = find_row(job, columns, first + i, &start, &nnz)
             if outputs_t is adaptive_t:
-                adaptive_scores(&job.adaptive, data + start, columns + start, nnz, w, K, job.fit_intercept, job.z)
+                adaptive_scores(&job.adaptive, data + start, columns + start, nnz, w, K, job.fit_intercept, z)
             else:
-                if index_t is dense_t and job.scored:
+                if outputs_t is one_t and index_t is not dense_t:
+                    z[0] = dot(data + start, columns + start, nnz, w, <Py_ssize_t>1, &job.norm)
+                elif index_t is dense_t and job.scored:
                     job.scored = False
                 else:
-                    row_scores(data + start, columns + start, nnz, w, K, job.z)
-            if job.followed or job.rule.schedule >= PA1:
+                    row_scores(data + start, columns + start, nnz, w, K, z)
+            if outputs_t is many_t and K > 1 and first + i + 1 < job.rows:
+                ask_for_weights(job, columns, first + i + 1, w, K)
+            if (outputs_t is not one_t or index_t is dense_t) and (job.followed or job.rule.schedule >= PA1):
                 job.norm = row_norm(data + start, nnz)
-            read_target(targets + row * job.width, job.width, K, job.off, job.t)
-            if not differentiate(job, loss, row, job.g + i * K, K):
+            read_target(targets + row * job.width, job.width, K, job.off, t)
+            if not differentiate(job, loss, row, z, t, g + i * K, K):
                 job.bad_row = row
                 return 0
             if batch > 1 and job.single:
@@ -371,16 +384,29 @@ cdef inline int run(Job* job, Loss loss, const floating* data, const index_t* co
             if average != NULL and job.step >= job.average_from:
                 extend_average(job, K)
         else:
-            descend(job, data, columns, first, size, start, nnz, w, average, received, tag)
+            descend(job, data, columns, first, size, start, nnz, z, g, move, w, average, received, tag)
         job.step += 1
         first += size
     return 0
 
 
+cdef inline void ask_for_weights(const Job* job, const index_t* columns, Py_ssize_t at, const floating* w,
+                                 Py_ssize_t K) noexcept nogil:
+    """Ask memory for the weights of the row whose turn is next, while the losses keep the CPU busy: K > 1 on CSR rows.
+
+    With K = 1 it costs more than it saves: few lines, and most of them in the cache.
+    """
+    cdef Py_ssize_t j, start, nnz
+    if index_t is not dense_t:
+        find_row(job, columns, at, &start, &nnz)
+        for j in range(min(nnz, MOST_ASKED)):
+            fastsgd_prefetch(w + columns[start + j] * K, K * sizeof(floating))
+
+
 cdef inline int descend(Job* job, const floating* data, const index_t* columns, Py_ssize_t first, Py_ssize_t size,
-                        Py_ssize_t start, Py_ssize_t nnz, floating* w, floating* average, floating* received,
-                        const outputs_t* tag) except -1 nogil:
-    """The step of a batch whose rows are scored; start and nnz are those of a single row."""
+                        Py_ssize_t start, Py_ssize_t nnz, double* z, const double* g, double* move, floating* w,
+                        floating* average, floating* received, const outputs_t* tag) except -1 nogil:
+    """The step of a batch whose rows are scored; start, nnz and z are those of a single row."""
     cdef Py_ssize_t K = 1 if outputs_t is one_t else job.K, batch = 1 if outputs_t is one_t else job.batch, i
     cdef double eta, keep
     cdef bint moves, plain = not job.counted and average == NULL
@@ -392,7 +418,7 @@ cdef inline int descend(Job* job, const floating* data, const index_t* columns, 
     if not plain:
         account = Account(job.penalty_total, job.scale, job.average_scale, 0, 0)
     for i in range(size):
-        moves = plan_move(job, job.g + i * K, eta / size, keep, K)
+        moves = plan_move(job, z, g + i * K, move, eta / size, keep, K)
         if batch > 1:
             row = find_row(job, columns, first + i, &start, &nnz)
             if job.single:
@@ -400,20 +426,20 @@ cdef inline int descend(Job* job, const floating* data, const index_t* columns, 
         if plain:
             # Long dense rows: the next one is scored while the weights are at hand.
             if index_t is dense_t and moves and batch == 1 and first + 1 < job.rows and nnz >= SHORT_ROW:
-                axpys_dots(data + start, nnz, w, K, job.move, data + job.order[first + 1] * nnz, job.z)
+                axpys_dots(data + start, nnz, w, K, move, data + job.order[first + 1] * nnz, z)
                 job.scored = True
             elif moves:
-                row_add(data + start, columns + start, nnz, w, K, job.move)
+                row_add(data + start, columns + start, nnz, w, K, move)
         elif moves or (batch == 1 and received != NULL):
             # l1 comes after the moves of all the batch's rows.
             row_step(data + start, columns + start, nnz, w, received if batch == 1 else <floating*>NULL, average,
-                     K, job.move, &account)
+                     K, move, &account)
     if batch > 1 and received != NULL:
         for i in range(K):
-            job.move[i] = 0
+            move[i] = 0
         for i in range(size):
             row = find_row(job, columns, first + i, &start, &nnz)
-            row_step(data + start, columns + start, nnz, w, received, average, K, job.move, &account)
+            row_step(data + start, columns + start, nnz, w, received, average, K, move, &account)
     if job.counted:
         job.sum_squares += account.sum_squares * job.scale * job.scale
         job.sum_abs += account.sum_abs * job.scale

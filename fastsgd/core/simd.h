@@ -1,5 +1,4 @@
-/* Kernels with the widest vectors of the CPU, chosen at run time: rows dense or, for K outputs, CSR;
- * checks of arrays; and prefetching.
+/* Kernels with the widest vectors of the CPU, chosen at run time: dense rows; checks of arrays; and prefetching.
  *
  * Sums run in LINE bytes of explicit lanes, RUN products at a time and from there on in double, and are added
  * up in one fixed order; the build forbids contraction. So every clone returns the same bits.
@@ -75,8 +74,7 @@ enum {
     LINE = 64,      /* bytes of running sums of a dot product, */
     RUN = 8,        /* and products that each takes in the data's type before they go to double */
     TOGETHER = 5,   /* outputs that read a dense row at once */
-    BLOCK = 64,     /* outputs that read a CSR row at once */
-    AHEAD = 32      /* nonzeros whose weights are asked for before their turn */
+    BLOCK = 64      /* outputs that a step with an account takes at once */
 };
 
 #define FASTSGD_DEFINE(T, TS)                                                                      \
@@ -264,60 +262,6 @@ FASTSGD_DEFINE_DENSE(double, f64, 64, __attribute__((target("arch=x86-64-v4"))))
 
 FASTSGD_DEFINE_WIDEST(float, f32)
 FASTSGD_DEFINE_WIDEST(double, f64)
-
-#define FASTSGD_DEFINE_CSR(T, TS, I, IS)                                                           \
-    /* CSR rows, K > 1, feature-major weights: z[k] = sum_j x[j] w[columns[j] pitch + k] */        \
-    FASTSGD_KERNEL void fastsgd_dots_##TS##_##IS(const T *restrict x, const I *restrict columns, ptrdiff_t nnz,\
-                                                 const T *restrict w, ptrdiff_t K, ptrdiff_t pitch,\
-                                                 double *restrict z)\
-    {                                                                                              \
-        for (ptrdiff_t from = 0; from < K; from += BLOCK) {                                        \
-            const ptrdiff_t some = K - from < BLOCK ? K - from : BLOCK;                            \
-            double sum[BLOCK];                                                                     \
-            for (ptrdiff_t k = 0; k < some; k++)                                                   \
-                sum[k] = 0;                                                                        \
-            ptrdiff_t j = 0;                                                                       \
-            /* Two nonzeros at once: half the trips of the sums through memory. */                 \
-            for (; j + 2 <= nnz; j += 2) {                                                         \
-                const T *at0 = w + columns[j] * pitch + from, *at1 = w + columns[j + 1] * pitch + from;    \
-                const T x0 = x[j], x1 = x[j + 1];                                                  \
-                if (j + 1 + AHEAD < nnz) {                                                         \
-                    fastsgd_prefetch(w + columns[j + AHEAD] * pitch + from, some * (ptrdiff_t)sizeof(T));\
-                    fastsgd_prefetch(w + columns[j + 1 + AHEAD] * pitch + from, some * (ptrdiff_t)sizeof(T));\
-                }                                                                                  \
-                for (ptrdiff_t k = 0; k < some; k++)                                               \
-                    sum[k] += (double)(x0 * at0[k]) + (double)(x1 * at1[k]);                       \
-            }                                                                                      \
-            if (j < nnz)                                                                           \
-                for (ptrdiff_t k = 0; k < some; k++)                                               \
-                    sum[k] += (double)(x[j] * w[columns[j] * pitch + from + k]);                       \
-            for (ptrdiff_t k = 0; k < some; k++)                                                   \
-                z[from + k] = sum[k];                                                              \
-        }                                                                                          \
-    }                                                                                              \
-                                                                                                   \
-    /* w[columns[j] K + k] += c[k] x[j] */                                                         \
-    FASTSGD_KERNEL void fastsgd_axpys_##TS##_##IS(const T *restrict x, const I *restrict columns, ptrdiff_t nnz,\
-                                                  T *restrict w, ptrdiff_t K, const double *restrict c)\
-    {                                                                                              \
-        for (ptrdiff_t from = 0; from < K; from += BLOCK) {                                        \
-            const ptrdiff_t some = K - from < BLOCK ? K - from : BLOCK;                            \
-            T step[BLOCK];                                                                         \
-            for (ptrdiff_t k = 0; k < some; k++)                                                   \
-                step[k] = (T)c[from + k];                                                          \
-            for (ptrdiff_t j = 0; j < nnz; j++) {                                                  \
-                T *at = w + columns[j] * K + from;                                                 \
-                const T xj = x[j];                                                                 \
-                for (ptrdiff_t k = 0; k < some; k++)                                               \
-                    at[k] += step[k] * xj;                                                         \
-            }                                                                                      \
-        }                                                                                          \
-    }
-
-FASTSGD_DEFINE_CSR(float, f32, int32_t, i32)
-FASTSGD_DEFINE_CSR(float, f32, int64_t, i64)
-FASTSGD_DEFINE_CSR(double, f64, int32_t, i32)
-FASTSGD_DEFINE_CSR(double, f64, int64_t, i64)
 
 /* Checks of the caller's arrays, at the speed of memory. */
 #define FASTSGD_DEFINE_CHECKS(T, SUFFIX, EXPONENT, BITS, UNSIGNED)                                 \

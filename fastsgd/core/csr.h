@@ -1,0 +1,254 @@
+/* CSR rows and K > 1 outputs, whose weights are feature-major: z[k] = sum_j x[j] w[columns[j] pitch + k], and
+ * w[columns[j] K + k] += c[k] x[j].
+ *
+ * Sums run as in simd.h, RUN products at a time in the data's type and from there on in double, in one order whatever
+ * the vectors; so the weights are bitwise the same on every CPU.
+ */
+#ifndef FASTSGD_CSR_H
+#define FASTSGD_CSR_H
+
+#include "simd.h"
+
+enum { MOST = 8 }; /* vectors of a nonzero's weights at once */
+
+#define FASTSGD_DEFINE_CSR_PLAIN(T, TS, I, IS)                                                     \
+    /* Fewer outputs than a vector has numbers; or any number, without vectors */                  \
+    static inline void fastsgd_dots_##TS##_##IS##_plain(const T *x, const I *columns, ptrdiff_t nnz, const T *w,\
+                                                        ptrdiff_t K, ptrdiff_t pitch, double *z)   \
+    {                                                                                              \
+        for (ptrdiff_t k = 0; k < K; k++) {                                                        \
+            double sum = 0;                                                                        \
+            for (ptrdiff_t j = 0; j < nnz;) {                                                      \
+                const ptrdiff_t end = nnz - j < RUN ? nnz : j + RUN;                               \
+                T part = 0;                                                                        \
+                do                                                                                 \
+                    part += x[j] * w[columns[j] * pitch + k];                                      \
+                while (++j < end);                                                                 \
+                sum += (double)part;                                                               \
+            }                                                                                      \
+            z[k] = sum;                                                                            \
+        }                                                                                          \
+    }                                                                                              \
+                                                                                                   \
+    static inline void fastsgd_axpys_##TS##_##IS##_plain(const T *x, const I *columns, ptrdiff_t nnz, T *w, ptrdiff_t K,\
+                                                         const double *c)                          \
+    {                                                                                              \
+        for (ptrdiff_t j = 0; j < nnz; j++)                                                        \
+            for (ptrdiff_t k = 0; k < K; k++)                                                      \
+                w[columns[j] * K + k] += (T)c[k] * x[j];                                           \
+    }
+
+#if defined(__GNUC__) || defined(__clang__)
+#ifdef __clang__
+#define FASTSGD_UNROLL _Pragma("unroll")
+#else
+#define FASTSGD_UNROLL _Pragma("GCC unroll 8")
+#endif
+/* All K outputs by shares of at most MOST vectors, as even as can be. A share's last vector ends with it, and may have\
+ * numbers in common with the one before: both come to the same there. */                          \
+#define FASTSGD_SHARES(kernel, width, w, out)                                                      \
+    for (ptrdiff_t shares = (K + MOST * width - 1) / (MOST * width), from = 0, some; from < K; from += some, shares--) {\
+        some = (K - from) / shares;                                                                \
+        switch ((some + width - 1) / width) {                                                      \
+        case 1: kernel(1, x, columns, nnz, w + from, pitch, some - width, out + from); break;      \
+        case 2: kernel(2, x, columns, nnz, w + from, pitch, some - width, out + from); break;      \
+        case 3: kernel(3, x, columns, nnz, w + from, pitch, some - width, out + from); break;      \
+        case 4: kernel(4, x, columns, nnz, w + from, pitch, some - width, out + from); break;      \
+        case 5: kernel(5, x, columns, nnz, w + from, pitch, some - width, out + from); break;      \
+        case 6: kernel(6, x, columns, nnz, w + from, pitch, some - width, out + from); break;      \
+        case 7: kernel(7, x, columns, nnz, w + from, pitch, some - width, out + from); break;      \
+        case 8: kernel(8, x, columns, nnz, w + from, pitch, some - width, out + from); break;      \
+        }                                                                                          \
+    }
+
+#define FASTSGD_DEFINE_CSR(T, TS, I, IS, BYTES, TARGET)                                            \
+    TARGET FASTSGD_INLINE void fastsgd_n_dots_##TS##_##IS##_##BYTES(                               \
+        const int n, const T *restrict x, const I *restrict columns, ptrdiff_t nnz, const T *restrict w,\
+        ptrdiff_t pitch, ptrdiff_t last, double *restrict z)                                       \
+    {                                                                                              \
+        enum { WIDTH = BYTES / sizeof(T) };                                                        \
+        double sum[MOST][WIDTH] = {{0}};                                                           \
+        for (ptrdiff_t j = 0; j < nnz;) {                                                          \
+            const ptrdiff_t end = nnz - j < RUN ? nnz : j + RUN;                                   \
+            fastsgd_vector_##TS##_##BYTES part[MOST] = {{0}};                                      \
+            do {                                                                                   \
+                const T *cell = w + columns[j] * pitch, xj = x[j];                                 \
+                FASTSGD_UNROLL                                                                     \
+                for (int i = 0; i < n; i++)                                                        \
+                    part[i] += xj * *(const fastsgd_anywhere_##TS##_##BYTES *)(cell + (i < n - 1 ? i * WIDTH : last));\
+            } while (++j < end);                                                                   \
+            FASTSGD_UNROLL                                                                         \
+            for (int i = 0; i < n; i++)                                                            \
+                for (int l = 0; l < WIDTH; l++)                                                    \
+                    sum[i][l] += (double)part[i][l];                                               \
+        }                                                                                          \
+        for (int i = 0; i < n; i++)                                                                \
+            memcpy(z + (i < n - 1 ? i * WIDTH : last), sum[i], sizeof sum[i]);                     \
+    }                                                                                              \
+                                                                                                   \
+    TARGET FASTSGD_INLINE void fastsgd_n_axpys_##TS##_##IS##_##BYTES(                              \
+        const int n, const T *restrict x, const I *restrict columns, ptrdiff_t nnz, T *restrict w, ptrdiff_t pitch,\
+        ptrdiff_t last, const double *restrict c)                                                  \
+    {                                                                                              \
+        enum { WIDTH = BYTES / sizeof(T) };                                                        \
+        fastsgd_vector_##TS##_##BYTES step[MOST], moved[MOST];                                     \
+        FASTSGD_UNROLL                                                                             \
+        for (int i = 0; i < n; i++)                                                                \
+            for (int l = 0; l < WIDTH; l++)                                                        \
+                step[i][l] = (T)c[(i < n - 1 ? i * WIDTH : last) + l];                             \
+        for (ptrdiff_t j = 0; j < nnz; j++) {                                                      \
+            T *cell = w + columns[j] * pitch;                                                      \
+            const T xj = x[j];                                                                     \
+            /* All are read before one is written: two may overlap. */                             \
+            FASTSGD_UNROLL                                                                         \
+            for (int i = 0; i < n; i++)                                                            \
+                moved[i] = step[i] * xj +                                                          \
+                           *(const fastsgd_anywhere_##TS##_##BYTES *)(cell + (i < n - 1 ? i * WIDTH : last));\
+            FASTSGD_UNROLL                                                                         \
+            for (int i = 0; i < n; i++)                                                            \
+                *(fastsgd_anywhere_##TS##_##BYTES *)(cell + (i < n - 1 ? i * WIDTH : last)) = moved[i];\
+        }                                                                                          \
+    }                                                                                              \
+                                                                                                   \
+    TARGET FASTSGD_UNUSED static void fastsgd_dots_##TS##_##IS##_##BYTES(                          \
+        const T *restrict x, const I *restrict columns, ptrdiff_t nnz, const T *restrict w, ptrdiff_t K,\
+        ptrdiff_t pitch, double *restrict z)                                                       \
+    {                                                                                              \
+        FASTSGD_SHARES(fastsgd_n_dots_##TS##_##IS##_##BYTES, (BYTES / (ptrdiff_t)sizeof(T)), w, z)   \
+    }                                                                                              \
+                                                                                                   \
+    TARGET FASTSGD_UNUSED static void fastsgd_axpys_##TS##_##IS##_##BYTES(                         \
+        const T *restrict x, const I *restrict columns, ptrdiff_t nnz, T *restrict w, ptrdiff_t K, \
+        const double *restrict c)                                                                  \
+    {                                                                                              \
+        const ptrdiff_t pitch = K;                                                                 \
+        FASTSGD_SHARES(fastsgd_n_axpys_##TS##_##IS##_##BYTES, (BYTES / (ptrdiff_t)sizeof(T)), w, c)  \
+    }
+
+#define FASTSGD_DEFINE_ANYWHERE(T, TS, BYTES)                                                      \
+    typedef T fastsgd_anywhere_##TS##_##BYTES __attribute__((vector_size(BYTES), aligned(sizeof(T)), may_alias));
+
+FASTSGD_DEFINE_ANYWHERE(float, f32, 16)
+FASTSGD_DEFINE_ANYWHERE(double, f64, 16)
+
+#if defined(__x86_64__) && !defined(__clang__) && __GNUC__ >= 12
+FASTSGD_DEFINE_ANYWHERE(float, f32, 32)
+FASTSGD_DEFINE_ANYWHERE(double, f64, 32)
+/* Of 64 bytes there would be no more use: K weights are few, and often cross a cache line. */
+#define FASTSGD_CSR_WIDER(T, TS, I, IS)                                                            \
+    FASTSGD_DEFINE_CSR(T, TS, I, IS, 32, __attribute__((target("arch=x86-64-v3"))))
+#define FASTSGD_CSR_CHOOSE(kernel, T, arguments)                                                   \
+    do {                                                                                           \
+        if (K * sizeof(T) < 16)                                                                    \
+            kernel##_plain arguments;                                                              \
+        else if (K * sizeof(T) >= 32 && __builtin_cpu_supports("x86-64-v3"))                       \
+            kernel##_32 arguments;                                                                 \
+        else                                                                                       \
+            kernel##_16 arguments;                                                                 \
+    } while (0)
+#else
+#define FASTSGD_CSR_WIDER(T, TS, I, IS)
+#define FASTSGD_CSR_CHOOSE(kernel, T, arguments)                                                   \
+    do {                                                                                           \
+        if (K * sizeof(T) < 16)                                                                    \
+            kernel##_plain arguments;                                                              \
+        else                                                                                       \
+            kernel##_16 arguments;                                                                 \
+    } while (0)
+#endif
+#else
+#define FASTSGD_DEFINE_CSR(T, TS, I, IS, BYTES, TARGET)
+#define FASTSGD_CSR_WIDER(T, TS, I, IS)
+#define FASTSGD_CSR_CHOOSE(kernel, T, arguments) kernel##_plain arguments
+#endif
+
+#define FASTSGD_DEFINE_CSR_CHOICE(T, TS, I, IS)                                                    \
+    FASTSGD_DEFINE_CSR_PLAIN(T, TS, I, IS)                                                         \
+    FASTSGD_DEFINE_CSR(T, TS, I, IS, 16, )                                                         \
+    FASTSGD_CSR_WIDER(T, TS, I, IS)                                                                \
+                                                                                                   \
+    static inline void fastsgd_dots_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, const T *w, ptrdiff_t K,\
+                                                ptrdiff_t pitch, double *z)                        \
+    {                                                                                              \
+        FASTSGD_CSR_CHOOSE(fastsgd_dots_##TS##_##IS, T, (x, columns, nnz, w, K, pitch, z));        \
+    }                                                                                              \
+                                                                                                   \
+    static inline void fastsgd_axpys_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, T *w, ptrdiff_t K,\
+                                                 const double *c)                                  \
+    {                                                                                              \
+        FASTSGD_CSR_CHOOSE(fastsgd_axpys_##TS##_##IS, T, (x, columns, nnz, w, K, c));              \
+    }
+
+FASTSGD_DEFINE_CSR_CHOICE(float, f32, int32_t, i32)
+FASTSGD_DEFINE_CSR_CHOICE(float, f32, int64_t, i64)
+FASTSGD_DEFINE_CSR_CHOICE(double, f64, int32_t, i32)
+FASTSGD_DEFINE_CSR_CHOICE(double, f64, int64_t, i64)
+
+#define FASTSGD_NAMED(columns, j) (columns)[j]
+#define FASTSGD_COUNTED(columns, j) (j)
+
+#define FASTSGD_DEFINE_ONE(T, TS, I, IS, AT)                                                       \
+    /* One output: x . w, its weights `pitch` apart; and ||x||^2, if `squares` is given. */        \
+    FASTSGD_INLINE double fastsgd_dot_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, const T *w,\
+                                                  ptrdiff_t pitch, double *squares)                \
+    {                                                                                              \
+fastsgd_four_##TS all = {0}, xs, same;                                                     \
+        double sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0, tail_squares = 0;                           \
+        ptrdiff_t j = 0;                                                                           \
+        (void)columns;                                                                             \
+        for (; j + 4 <= nnz; j += 4) {                                                             \
+            sum0 += (double)(x[j] * w[AT(columns, j) * pitch]);                                    \
+            sum1 += (double)(x[j + 1] * w[AT(columns, j + 1) * pitch]);                            \
+            sum2 += (double)(x[j + 2] * w[AT(columns, j + 2) * pitch]);                            \
+            sum3 += (double)(x[j + 3] * w[AT(columns, j + 3) * pitch]);                            \
+            if (squares != NULL) {                                                                 \
+                FASTSGD_LOAD(xs, x + j);                                                           \
+                FASTSGD_MULTIPLY_ADD(all, xs, same, x + j);                                        \
+            }                                                                                      \
+        }                                                                                          \
+        if (j < nnz) {                                                                             \
+            sum0 += (double)(x[j] * w[AT(columns, j) * pitch]);                                    \
+            tail_squares += (double)(x[j] * x[j]);                                                 \
+            if (++j < nnz) {                                                                       \
+                sum1 += (double)(x[j] * w[AT(columns, j) * pitch]);                                \
+                tail_squares += (double)(x[j] * x[j]);                                             \
+                if (++j < nnz) {                                                                   \
+                    sum2 += (double)(x[j] * w[AT(columns, j) * pitch]);                            \
+                    tail_squares += (double)(x[j] * x[j]);                                         \
+                }                                                                                  \
+            }                                                                                      \
+        }                                                                                          \
+        if (squares != NULL)                                                                       \
+            *squares = (double)((all[0] + all[1]) + (all[2] + all[3])) + tail_squares;             \
+        return (sum0 + sum1) + (sum2 + sum3);                                                      \
+    }                                                                                              \
+                                                                                                   \
+    /* One output: w += c x */                                                                     \
+    FASTSGD_INLINE void fastsgd_axpy_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, T *w, T c)\
+    {                                                                                              \
+        const fastsgd_four_##TS cs = {c, c, c, c};                                                 \
+        ptrdiff_t j = 0;                                                                           \
+        (void)columns;                                                                             \
+        for (; j + 4 <= nnz; j += 4) {                                                             \
+            fastsgd_four_##TS step = {0}, xs;                                                      \
+            FASTSGD_MULTIPLY_ADD(step, cs, xs, x + j);                                             \
+            w[AT(columns, j)] += step[0];                                                          \
+            w[AT(columns, j + 1)] += step[1];                                                      \
+            w[AT(columns, j + 2)] += step[2];                                                      \
+            w[AT(columns, j + 3)] += step[3];                                                      \
+        }                                                                                          \
+        for (; j < nnz; j++)                                                                       \
+            w[AT(columns, j)] += c * x[j];                                                         \
+    }
+
+FASTSGD_DEFINE_ONE(float, f32, int32_t, i32, FASTSGD_NAMED)
+FASTSGD_DEFINE_ONE(float, f32, int64_t, i64, FASTSGD_NAMED)
+FASTSGD_DEFINE_ONE(float, f32, uint8_t, u8, FASTSGD_COUNTED)
+FASTSGD_DEFINE_ONE(double, f64, int32_t, i32, FASTSGD_NAMED)
+FASTSGD_DEFINE_ONE(double, f64, int64_t, i64, FASTSGD_NAMED)
+FASTSGD_DEFINE_ONE(double, f64, uint8_t, u8, FASTSGD_COUNTED)
+
+#define fastsgd_dot(x, columns, ...) FASTSGD_PICK(fastsgd_dot, x, columns)(x, columns, __VA_ARGS__)
+#define fastsgd_axpy(x, columns, ...) FASTSGD_PICK(fastsgd_axpy, x, columns)(x, columns, __VA_ARGS__)
+
+#endif
