@@ -14,7 +14,7 @@ from ._labels import Task
 from ._parameters import seed
 from ._scores import forward
 from ._sklearn import NotFittedError, known_as
-from ._states import lay_out, layers
+from ._states import aligned_zeros, lay_out, layers
 from ._threads import count_threads
 from ._trained import Solution, Trained
 from ._validation import Rows
@@ -154,7 +154,7 @@ class Network(Trained):
         optimizer = sgd.OPTIMIZERS[self.solver]
         size = sgd.pitch(optimizer, units) * d + sgd.planes(optimizer) * units * n_outputs
         bias = np.zeros(units + n_outputs)
-        state = sgd.State(np.zeros(size, dtype), bias, feature_major, units, self.activation, optimizer)
+        state = sgd.State(aligned_zeros(size, np.dtype(dtype)), bias, feature_major, units, self.activation, optimizer)
         state.sum_squares = np.inf  # not measured yet
         return state
 

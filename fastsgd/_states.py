@@ -10,13 +10,22 @@ from ._arrays import CHUNK, Array
 from ._validation import NO_COLUMNS, Rows
 from .core import checks, sgd
 
+LINE = 64  # bytes of a line of the cache
+
 
 def new_state(
     n_outputs: int, n_features: int, dtype: np.dtype, feature_major: bool, optimizer: str = "sgd"
 ) -> sgd.State:
     number = sgd.OPTIMIZERS[optimizer]
-    weights = np.zeros(sgd.pitch(number, n_outputs) * n_features, dtype)
+    weights = aligned_zeros(sgd.pitch(number, n_outputs) * n_features, dtype)
     return sgd.State(weights, np.zeros(n_outputs), feature_major, optimizer=number)
+
+
+def aligned_zeros(size: int, dtype: np.dtype) -> Array:
+    """Zeros that begin with a cache line, as the kernels' vectors would have it: numpy's own begin 16 bytes later."""
+    room = np.zeros(size * dtype.itemsize + LINE, np.uint8)
+    first = -room.__array_interface__["data"][0] % LINE
+    return room[first : first + size * dtype.itemsize].view(dtype)
 
 
 def cells(state: sgd.State, flat: Array) -> Array:
