@@ -119,7 +119,7 @@ def test_how_work_is_divided(monkeypatch):
         return type("Rows", (), {"shape": (n, d), "nnz": nnz, "sparse": sparse})
 
     def divide(rows, K, threads, batch=1):
-        state = _states.new_state(K, rows.shape[1], "f4", False)
+        state = _states.new_state(K, rows.shape[1], np.dtype("f4"), False)
         return len(_team.Team(None, threads).divide(rows, rows.shape[0], state, batch))
 
     large = rows(180_000, 47_000, 13_000_000, True)
@@ -130,7 +130,7 @@ def test_how_work_is_divided(monkeypatch):
     for little in (rows(10_000, 100, 10**6, True), rows(25_000, 1_500_000, 6 * 10**6, True), rows(3, 3, 9, False)):
         assert divide(little, 1, 64) == 0
     team = _team.Team(None, 1000)
-    state = _states.new_state(1, 100, "f4", False)
+    state = _states.new_state(1, 100, np.dtype("f4"), False)
     assert len(team.divide(rows(10**8, 100, 10**10, True), 10**8, state, 1)) >= 64
     assert team._threads == _team.LARGEST_CREW
 
