@@ -38,8 +38,9 @@ callbacks, n_jobs, optimizer, tune_eta0
     Notes
     -----
     Scale the features to zero mean and unit variance first: with raw columns the steps overshoot and training
-    diverges, which is reported. Or take `optimizer='normalized'`, which does not mind units, and whose model is a mean
-    of its iterates (see `average`). Differences from scikit-learn as for `SGDClassifier`.
+    diverges, which is reported. Or take `optimizer='normalized'`, which does not mind the columns' units, and
+    whose model is a mean of its iterates (see `average`). Bring large targets to unit variance there, too: the steps
+    do not grow with them, and training takes long. Differences from scikit-learn as for `SGDClassifier`.
 
     Examples
     --------
@@ -114,6 +115,10 @@ callbacks, n_jobs, optimizer, tune_eta0
     def _check_each_parameter(self) -> None:
         super()._check_each_parameter()
         check.check_choice(self, "loss", REAL_LOSSES)
+
+    def _remedy(self) -> str:
+        remedy = super()._remedy()  # of normalized it speaks of targets already
+        return remedy if self.optimizer == "normalized" else f"{remedy} Large targets have to be scaled in any case."
 
     def _shape_coef(self, coef: Array) -> Array:
         return coef.reshape(-1) if len(coef) == 1 else coef

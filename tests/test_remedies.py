@@ -29,6 +29,15 @@ def test_the_error_names_what_works(kind, layout):
     assert model.coef_.dtype == np.float32
 
 
+def test_targets_in_large_units_have_to_be_scaled_and_the_error_says_so():
+    options = {"max_iter": 20, "tol": None, "random_state": 0}
+    with pytest.raises(ValueError, match=r"optimizer='normalized'.*targets have to be scaled"):
+        SGDRegressor(**options).fit(RAW, 1e6 * Y)
+    model = SGDRegressor(**options, optimizer="normalized")
+    assert model.fit(RAW, 1e6 * Y).score(RAW, 1e6 * Y) < 0.5
+    assert model.fit(RAW, 1e6 * Y / np.std(1e6 * Y)).score(RAW, Y / np.std(Y)) > 0.99
+
+
 def epochs_told(model, rows, y):
     """What `fit` raises or warns about, and how many passes had ended by then."""
     passes, told = [], []
