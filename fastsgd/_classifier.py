@@ -121,7 +121,8 @@ class Classifier(Trained):
             labels, codes = known, encode_known(check.check_labels(y, n), known)
         if len(labels) < 2:
             raise ValueError(
-                f"The number of classes has to be greater than one; got {len(labels)} class: {labels[0]!r} in every row"
+                f"The number of classes has to be greater than one; got {len(labels)} class: {labels.tolist()[0]!r} in "
+                "every row"
             )
         return class_task(self._loss_of_classes, self._threshold, codes, labels, matrix, dtype)
 
