@@ -157,7 +157,7 @@ class SGDClassifier(Classifier, LinearSGD):
 
     'normalized' takes a row of weight s as s rows in succession with steps that shrink to nothing, so that the score
     never overshoots the label: exactly, at rates held fixed, with 'log_loss', 'hinge', 'squared_hinge',
-    'squared_error' and the losses with a threshold but 'huber'; otherwise by the derivative. Under all others s
+    'squared_error' and the losses with a threshold; otherwise by the derivative. Under all others s
     multiplies the derivative.
 
     With `set_params(optimizer=...)` between calls of `partial_fit`, or coefficients set by hand, the weights stay and

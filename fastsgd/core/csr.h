@@ -44,8 +44,8 @@ enum { MOST = 8 }; /* vectors of a nonzero's weights at once */
 #else
 #define FASTSGD_UNROLL _Pragma("GCC unroll 8")
 #endif
-/* All K outputs by shares of at most MOST vectors, as even as can be. A share's last vector ends with it, and may have\
- * numbers in common with the one before: both come to the same there. */                          \
+/* All K outputs by shares of at most MOST vectors, as even as can be. A share's last vector ends with it, and may have
+ * numbers in common with the one before: both come to the same there. */
 #define FASTSGD_SHARES(kernel, width, w, out)                                                      \
     for (ptrdiff_t shares = (K + MOST * width - 1) / (MOST * width), from = 0, some; from < K; from += some, shares--) {\
         some = (K - from) / shares;                                                                \
@@ -192,7 +192,7 @@ FASTSGD_DEFINE_CSR_CHOICE(double, f64, int64_t, i64)
     FASTSGD_INLINE double fastsgd_dot_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, const T *w,\
                                                   ptrdiff_t pitch, double *squares)                \
     {                                                                                              \
-fastsgd_four_##TS all = {0}, xs, same;                                                     \
+        fastsgd_four_##TS all = {0}, xs, same;                                                     \
         double sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0, tail_squares = 0;                           \
         ptrdiff_t j = 0;                                                                           \
         (void)columns;                                                                             \

@@ -99,7 +99,7 @@ enum {
 FASTSGD_DEFINE(float, f32)
 FASTSGD_DEFINE(double, f64)
 
-/* Dense rows, by vectors of BYTES bytes: of wider ones than the CPU has, gcc makes detours through memory. */\
+/* Dense rows, by vectors of BYTES bytes: of wider ones than the CPU has, gcc makes detours through memory. */
 #define FASTSGD_DEFINE_DENSE(T, TS, BYTES, TARGET)                                                 \
     typedef T fastsgd_vector_##TS##_##BYTES FASTSGD_VECTOR(T, BYTES / sizeof(T));                  \
                                                                                                    \
