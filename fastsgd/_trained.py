@@ -35,7 +35,8 @@ from ._validation import Rows
 from .core import sgd
 from .core.losses import Loss
 
-# A last pass that loses so many times what weights of 0 do is divergence, though nothing has overflowed.
+# A last pass that loses so many times what weights of 0 do is divergence, though nothing has overflowed; of the
+# losses of numbers that grow with the error and not with its square, the root of that.
 FAR_TOO_MUCH = 1e4
 
 # Attributes of models that some calls of `fit` leave, and some do not.
@@ -160,7 +161,8 @@ class Trained(Common, Archived):
             return
         last, reached = progress.last, progress.objectives[-1]
         idle = loss_at_zero(loss, last, state.outputs) if last else 0.0  # all was done before, by an earlier run
-        if reached > FAR_TOO_MUCH * idle > 0:
+        much = FAR_TOO_MUCH**0.5 if loss.name in ("huber", "epsilon_insensitive") else FAR_TOO_MUCH
+        if reached > much * idle > 0:
             warn(
                 f"Training diverges: the mean loss of the last pass is {reached:.3g}, that of weights of 0 {idle:.3g}. "
                 f"{self._remedy()}",

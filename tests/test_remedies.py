@@ -95,6 +95,16 @@ def test_a_loss_far_beyond_that_of_no_weights_is_a_warning(loss):
         assert not epochs_told(kind(loss, optimizer="normalized"), PLAIN * 1e6, y)
 
 
+@pytest.mark.parametrize("loss", ["huber", "epsilon_insensitive"])
+def test_of_losses_that_grow_slowly_less_is_far(loss):
+    """One raw column is enough for a model that is worse than none, and the loss grows only as fast as the error."""
+    for scale, told in ((1, 0), (1e3, 1)):
+        rows = PLAIN * [1, 1, scale, 1, 1, 1]
+        said = epochs_told(SGDRegressor(loss, epsilon=1), rows, Y)
+        assert len(said) == told, said
+        assert all("optimizer='normalized'" in warning for warning, _ in said)
+
+
 @pytest.mark.parametrize(
     ("model", "named", "not_named"),
     [
