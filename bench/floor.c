@@ -1,5 +1,5 @@
 /* The floor of an epoch: read every value and index in storage order and gather the weights, with no update.
- * Compiled by floor.py; four running sums, so that additions do not wait for each other. */
+ * Written by hand, compiled by floor.py when it runs; four running sums, so that additions do not wait for each other. */
 #include <stddef.h>
 #include <stdint.h>
 

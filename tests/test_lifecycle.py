@@ -9,10 +9,10 @@ import sys
 import threading
 import time
 
-import joblib
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from round_trips import ROUND_TRIPS
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -118,29 +118,6 @@ def test_coefficients_of_wrong_shape_are_refused_not_read_beyond(shape):
 # --- round trips
 
 
-def saved(model, path):
-    model.save(path / "model.npz")
-    return fastsgd.load(path / "model.npz")
-
-
-def joblibbed(model, path):
-    joblib.dump(model, path / "model.joblib")
-    return joblib.load(path / "model.joblib")
-
-
-def mapped(model, path):
-    """As joblib hands large arrays to its processes: read-only."""
-    joblib.dump(model, path / "model.joblib")
-    return joblib.load(path / "model.joblib", mmap_mode="r")
-
-
-ROUND_TRIPS = {
-    "pickle": lambda model, path: pickle.loads(pickle.dumps(model)),
-    "deepcopy": lambda model, path: copy.deepcopy(model),
-    "joblib": joblibbed,
-    "joblib, mapped": mapped,
-    "save": saved,
-}
 STATES = {
     "plain": {},
     "average": {"average": True},

@@ -1,15 +1,14 @@
 """The life of the networks as estimators: files, copies, callbacks, threads, tools, bad input."""
 
-import copy
 import pickle
 import signal
 
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
 from bad_input import LAYOUTS, Y3, T, X, Y, refuses
+from round_trips import ROUND_TRIPS
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -41,24 +40,6 @@ def same(a, b):
         if hasattr(a, name):
             np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
     np.testing.assert_array_equal(a.predict(X), b.predict(X))
-
-
-def saved(model, path):
-    model.save(path / "model.npz")
-    return fastsgd.load(path / "model.npz")
-
-
-def mapped(model, path):
-    joblib.dump(model, path / "model.joblib")
-    return joblib.load(path / "model.joblib", mmap_mode="r")
-
-
-ROUND_TRIPS = {
-    "pickle": lambda model, path: pickle.loads(pickle.dumps(model)),
-    "deepcopy": lambda model, path: copy.deepcopy(model),
-    "joblib, mapped": mapped,
-    "save": saved,
-}
 
 
 @pytest.mark.parametrize("trip", ROUND_TRIPS)

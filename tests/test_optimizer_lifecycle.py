@@ -3,10 +3,11 @@
 import copy
 import pickle
 
-import joblib
 import numpy as np
+import onnxruntime
 import pytest
 import scipy.sparse as sp
+from round_trips import ROUND_TRIPS
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer
 from sklearn.model_selection import GridSearchCV
@@ -19,33 +20,15 @@ OPTIMIZERS = ("adagrad", "normalized", "ftrl", "adam")
 SPARSE, OTHER = sp.csr_array(X), {"dense": sp.csr_array, "csr": lambda X: X}
 
 
-def saved(model, tmp_path):
-    model.save(tmp_path / "model")
-    return fastsgd.load(tmp_path / "model")
-
-
-def joblibbed(model, tmp_path):
-    joblib.dump(model, tmp_path / "model.joblib")
-    return joblib.load(tmp_path / "model.joblib", mmap_mode="r")
-
-
-COPIES = {
-    "pickle": lambda model, _: pickle.loads(pickle.dumps(model)),
-    "deepcopy": lambda model, _: copy.deepcopy(model),
-    "file": saved,
-    "joblib": joblibbed,
-}
-
-
-@pytest.mark.parametrize("how", COPIES)
+@pytest.mark.parametrize("trip", ROUND_TRIPS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("kind", [SGDClassifier, SGDRegressor, Perceptron])
-def test_copies_go_on_bit_for_bit(kind, optimizer, layout, how, tmp_path):
+def test_copies_go_on_bit_for_bit(kind, optimizer, layout, trip, tmp_path):
     y, first, second = target(kind), LAYOUTS[layout](X), OTHER[layout](X)
     for options in ({}, {"batch_size": 7}):
         model = make(kind, optimizer=optimizer, **options).fit(first, y)
-        duplicate = COPIES[how](model, tmp_path)
+        duplicate = ROUND_TRIPS[trip](model, tmp_path)
         same(model, duplicate)
         for rows in (first, second, first):  # the layout of the weights changes, and back
             same(model.partial_fit(rows, y), duplicate.partial_fit(rows, y))
@@ -156,8 +139,6 @@ def test_early_stopping_keeps_the_best_and_callbacks_see_it(optimizer, layout):
 @pytest.mark.parametrize("y", [Y, Y3], ids=["two", "three"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_sparsify_densify_and_onnx(optimizer, y):
-    pytest.importorskip("onnx")
-    runtime = pytest.importorskip("onnxruntime")
     penalty = "l1" if optimizer == "ftrl" else "l2"
     model = classifier(optimizer=optimizer, penalty=penalty, alpha=0.02).fit(SPARSE, y)
     coef, predicted = model.coef_.copy(), model.predict(X)
@@ -167,7 +148,9 @@ def test_sparsify_densify_and_onnx(optimizer, y):
     other = copy.deepcopy(model).partial_fit(SPARSE, y)
     assert other.score(X, y) > 0.6
     np.testing.assert_array_equal(model.densify().coef_, coef)
-    session = runtime.InferenceSession(fastsgd.to_onnx(model).SerializeToString(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        fastsgd.to_onnx(model).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
     np.testing.assert_array_equal(session.run(None, {"X": X})[0], predicted)
 
 
