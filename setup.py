@@ -21,6 +21,6 @@ setup(
             extra_compile_args=compile_args,
             libraries=libraries,
         )
-        for name in ("checks", "decimal", "losses", "merge", "network", "sgd", "svmlight", "svmlight_writer")
+        for name in ("checks", "decimal", "losses", "merge", "network", "sgd", "state", "svmlight", "svmlight_writer")
     ]
 )

@@ -9,7 +9,8 @@ import numpy as np
 
 from ._arrays import Array
 from ._sklearn import Estimator
-from .core import checks, sgd
+from .core import checks
+from .core.state import STATE_FIELDS, State
 from .io import PathLike, load_archive, save_archive
 
 # What a model file keeps beside state and classes.
@@ -21,12 +22,12 @@ class Archived(Estimator):
 
     scoring: Any
     n_features_in_: int
-    _state: sgd.State
+    _state: State
 
     def _coefficients(self) -> tuple[Any, Any]:
         raise NotImplementedError
 
-    def _state_now(self) -> sgd.State:
+    def _state_now(self) -> State:
         raise NotImplementedError
 
     def _publish(self) -> None:
@@ -135,17 +136,17 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def pack(state: sgd.State, prefix: str) -> tuple[dict[str, Any], dict[str, Array]]:
+def pack(state: State, prefix: str) -> tuple[dict[str, Any], dict[str, Array]]:
     """The numbers of a state, and its arrays with `prefix` before their names."""
-    values = {name: getattr(state, name) for name in sgd.STATE_FIELDS}
+    values = {name: getattr(state, name) for name in STATE_FIELDS}
     arrays = {f"{prefix}.{name}": value for name, value in values.items() if isinstance(value, np.ndarray)}
     return {name: value for name, value in values.items() if isinstance(value, (bool, int, float, str))}, arrays
 
 
-def unpack(values: Mapping[str, Any], arrays: Mapping[str, Array], prefix: str) -> sgd.State:
+def unpack(values: Mapping[str, Any], arrays: Mapping[str, Array], prefix: str) -> State:
     """The state that `pack` took apart; KeyError if its weights are missing."""
-    state = sgd.State(arrays[f"{prefix}.weights"], arrays[f"{prefix}.bias"], True)
-    for name in sgd.STATE_FIELDS:
+    state = State(arrays[f"{prefix}.weights"], arrays[f"{prefix}.bias"], True)
+    for name in STATE_FIELDS:
         value = values.get(name, arrays.get(f"{prefix}.{name}"))
         if value is not None:  # what a file does not have is as in a new state
             setattr(state, name, value)

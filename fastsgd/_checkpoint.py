@@ -9,7 +9,7 @@ from typing import Any
 
 from ._archive import pack, unpack
 from ._training import Progress, Resume
-from .core import sgd
+from .core.state import Settings, State, Totals
 from .io import PathLike, load_archive, save_archive
 
 KIND = "checkpoint"
@@ -35,7 +35,7 @@ class Checkpoint:
     more: Callable[[], Mapping[str, Any]] = dict
     _last: float = field(default_factory=time.monotonic)
 
-    def __call__(self, state: sgd.State, settings: sgd.Settings, progress: Progress) -> None:
+    def __call__(self, state: State, settings: Settings, progress: Progress) -> None:
         if time.monotonic() - self._last < self.seconds:
             return
         header: dict[str, Any] = {
@@ -74,7 +74,7 @@ def load_checkpoint(path: PathLike, run: Mapping[str, Any]) -> tuple[Resume, dic
                 f"{path} is of another run: {name} was {was!r} and is {now!r}; make them the same, or "
                 "leave --resume out"
             )
-    progress = Progress(**header["progress"], totals=sgd.Totals())
+    progress = Progress(**header["progress"], totals=Totals())
     for name, value in header["totals"].items():
         setattr(progress.totals, name, value)
     if header["best"]:

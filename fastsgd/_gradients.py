@@ -15,7 +15,7 @@ from ._states import bare
 from ._team import Piece
 from ._trained import Trained
 from ._validation import Rows
-from .core import sgd
+from .core.state import Settings, State, Totals, measure, settle
 
 
 def check_model(model: Trained, X: Any, y: Any) -> float:
@@ -41,28 +41,28 @@ def check_model(model: Trained, X: Any, y: Any) -> float:
     return float(worst)
 
 
-def _objective(state: sgd.State, rows: Rows, task: Task, weights: Array | None, l2: float) -> float:
+def _objective(state: State, rows: Rows, task: Task, weights: Array | None, l2: float) -> float:
     losses = losses_of(task.loss, scores_of(state, rows), task.targets)
     mean = float(np.mean(losses if weights is None else weights * losses))
     return mean + 0.5 * l2 * float(state.weights @ state.weights)
 
 
 def _gradients(
-    state: sgd.State, rows: Rows, task: Task, weights: Array | None, l2: float
+    state: State, rows: Rows, task: Task, weights: Array | None, l2: float
 ) -> tuple[Array, Array]:  # fmt: skip
     """Of weights and bias: what one step of full-batch descent takes away, in units of its size."""
     eta, n = 1.0 if l2 <= 0.5 else 0.5 / l2, rows.shape[0]
-    settings = sgd.Settings(
+    settings = Settings(
         schedule="constant", eta0=eta, power_t=0.5, alpha=l2, strength=l2, l1_ratio=0.0, intercept_decay=1.0,
         fit_intercept=True, batch_size=n, average_from=0,
     )  # fmt: skip
     after = copy.deepcopy(state)
-    sgd.measure(after, after.weights)
-    piece, totals = Piece(rows, task.targets, weights, np.arange(n, dtype=np.uint32)), sgd.Totals()
+    measure(after, after.weights)
+    piece, totals = Piece(rows, task.targets, weights, np.arange(n, dtype=np.uint32)), Totals()
     piece.train(task.loss, settings, after, totals)
     if totals.bad_row >= 0:
         raise ValueError(f"the score of row {totals.bad_row} is not finite")
     if totals.clipped:
         raise ValueError("derivatives beyond 1e12 are cut off, so there is no gradient to compare")
-    sgd.settle(after, after.weights)
+    settle(after, after.weights)
     return (state.weights - after.weights) / eta, (state.bias - after.bias) / eta

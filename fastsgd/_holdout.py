@@ -12,11 +12,11 @@ import numpy as np
 from ._arrays import Array
 from ._scores import scores_of
 from ._validation import Rows
-from .core import sgd
 from .core.losses import Loss
+from .core.state import State
 from .io import CSR
 
-Rating = Callable[[sgd.State], float]
+Rating = Callable[[State], float]
 
 
 def split(n: int, fraction: float, seed: int, weights: Array | None, codes: Array | None) -> tuple[Array, Array]:
@@ -92,7 +92,7 @@ def rate_by(scoring: Any, model: Any, rows: Rows, held: Array, y: Array, sample_
         scorer = scoring
     X, given = _take(rows, held), {} if sample_weight is None else {"sample_weight": sample_weight[held]}
 
-    def rating(state: sgd.State) -> float:
+    def rating(state: State) -> float:
         vars(model).update(model._published_by(state), _state=state)
         score = scorer(model, X, y, **given)
         if not isinstance(score, Real) or np.isnan(float(score)):

@@ -18,8 +18,9 @@ from ._trained import Solution, Trained
 from ._training import Source
 from ._tuning import FEWEST, ROWS, find_eta0
 from ._validation import Rows
-from .core import checks, sgd
+from .core import checks
 from .core.losses import Loss
+from .core.state import OPTIMIZERS, Settings, State
 
 
 class LinearSGD(Parameters, Trained):
@@ -38,7 +39,7 @@ class LinearSGD(Parameters, Trained):
     else:
         coef_, intercept_ = Solution(), Solution()
 
-    def _equip(self, state: sgd.State) -> None:
+    def _equip(self, state: State) -> None:
         average, size = bool(self.average) or self._rising, state.width * state.features
         if average != (state.average is not None):
             state.average = np.zeros(size, state.weights.dtype) if average else None
@@ -53,7 +54,7 @@ class LinearSGD(Parameters, Trained):
             state.gradient = np.zeros(size, state.weights.dtype) if batches else None
 
     def _tune(
-        self, source: Source, loss: Loss, state: sgd.State, settings: sgd.Settings, *, fresh: bool, partial: bool
+        self, source: Source, loss: Loss, state: State, settings: Settings, *, fresh: bool, partial: bool
     ) -> float:  # fmt: skip
         eta0: float | None = None if fresh else vars(self).get("eta0_")
         if eta0 is None:
@@ -83,13 +84,13 @@ class LinearSGD(Parameters, Trained):
         share = {"l2": 1.0, "elasticnet": 1 - (self.l1_ratio or 0.0)}
         return self.alpha * share.get(self.penalty or "", 0.0)
 
-    def _published_by(self, state: sgd.State) -> dict[str, Any]:
+    def _published_by(self, state: State) -> dict[str, Any]:
         """`coef_` and `intercept_`, and what tells later whether they were replaced."""
         flat, intercept = solution(state)
         coef = self._shape_coef(flat)
         # Changes made in place have to be seen; of coefficients that are the state's own memory they are.
         # ftrl makes its weights anew, of numbers beside them.
-        own = np.may_share_memory(flat, state.weights) and state.optimizer != sgd.OPTIMIZERS["ftrl"]
+        own = np.may_share_memory(flat, state.weights) and state.optimizer != OPTIMIZERS["ftrl"]
         copy = None if own else flat.copy()
         published = (coef, intercept, copy, intercept.copy())
         return {"coef_": coef, "intercept_": intercept, "_published": published}
@@ -116,9 +117,9 @@ class LinearSGD(Parameters, Trained):
             )
         return coef, intercept
 
-    def _state_now(self) -> sgd.State:
+    def _state_now(self) -> State:
         """The state to train on: the one left by the last call, unless coef_ or intercept_ were replaced since."""
-        if not self._is_published() or self._state.optimizer != sgd.OPTIMIZERS[self.optimizer]:
+        if not self._is_published() or self._state.optimizer != OPTIMIZERS[self.optimizer]:
             state = self._present_state(self._state.weights.dtype, self._state.feature_major)
             state.t = self._state.t
             self._withdraw()
@@ -127,7 +128,7 @@ class LinearSGD(Parameters, Trained):
             self._state = copy.deepcopy(self._state)
         return self._state
 
-    def _present_state(self, dtype: Any, feature_major: bool) -> sgd.State:
+    def _present_state(self, dtype: Any, feature_major: bool) -> State:
         coef, intercept = self._coefficients()
         return self._new_state(len(coef), self.n_features_in_, dtype, feature_major, coef, intercept)
 
@@ -145,7 +146,7 @@ class LinearSGD(Parameters, Trained):
 
     def _new_state(
         self, n_outputs: int, n_features: int, dtype: Any, feature_major: bool, coef: Any = None, intercept: Any = None
-    ) -> sgd.State:
+    ) -> State:
         state = new_state(n_outputs, n_features, dtype, feature_major, self.optimizer)
         shape = (n_outputs, n_features)
         single = n_outputs == 1
@@ -159,10 +160,10 @@ class LinearSGD(Parameters, Trained):
             )
         return state
 
-    def _first_state(self, rows: Rows, n_outputs: int) -> sgd.State:
+    def _first_state(self, rows: Rows, n_outputs: int) -> State:
         return self._new_state(n_outputs, rows.shape[1], rows.data.dtype, rows.sparse)
 
-    def _starting_state(self, rows: Rows, n_outputs: int, **initial: Any) -> sgd.State:
+    def _starting_state(self, rows: Rows, n_outputs: int, **initial: Any) -> State:
         coef_init, intercept_init = initial.get("coef_init"), initial.get("intercept_init")
         if self.warm_start and hasattr(self, "coef_"):
             coef, intercept = self._coefficients()

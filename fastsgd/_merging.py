@@ -12,9 +12,9 @@ import numpy as np
 
 from ._arrays import Array
 from ._states import cells, coefficients
-from .core import sgd
+from .core.state import OPTIMIZERS, State, measure
 
-NAMES = {number: name for name, number in sgd.OPTIMIZERS.items()}
+NAMES = {number: name for name, number in OPTIMIZERS.items()}
 
 
 class Block(NamedTuple):
@@ -25,7 +25,7 @@ class Block(NamedTuple):
     scale: Array
 
 
-def merge_cells(state: sgd.State, copies: list[sgd.State], velocity: sgd.State, l1: float, l2: float) -> None:
+def merge_cells(state: State, copies: list[State], velocity: State, l1: float, l2: float) -> None:
     """Merge copies of the state into the first of them, but for `t`."""
     name, new = NAMES[state.optimizer], copies[0]
     if state.average is not None:
@@ -39,23 +39,23 @@ def merge_cells(state: sgd.State, copies: list[sgd.State], velocity: sgd.State, 
         setattr(new, field, _gained(getattr(state, field), [getattr(c, field) for c in copies]))
     if state.hidden:
         _merge(name, _second(state), [_second(c) for c in copies], _second(velocity).weights, 0.0, 0.0)
-        sgd.measure(new, new.weights)
+        measure(new, new.weights)
 
 
-def _features(state: sgd.State) -> Block:
+def _features(state: State) -> Block:
     matrix, K = cells(state, state.weights), state.width
     return Block(matrix[:K], *_beside(matrix[K:], K, state))
 
 
-def _second(state: sgd.State) -> Block:
+def _second(state: State) -> Block:
     matrix, K = state.weights[state.first :].reshape(-1, state.hidden), state.outputs
     return Block(matrix[:K], *_beside(matrix[K:], K, state))
 
 
-def _merge_averages(state: sgd.State, copies: list[sgd.State]) -> None:
+def _merge_averages(state: State, copies: list[State]) -> None:
     """The sum of the iterates, which a state has as average_scale * weights - average, becomes -average."""
 
-    def total(state: sgd.State) -> tuple[Array, Array]:
+    def total(state: State) -> tuple[Array, Array]:
         assert state.average is not None
         assert state.average_bias is not None
         weights = state.average_scale * coefficients(state, state.weights).astype(np.float64)
@@ -71,12 +71,12 @@ def _merge_averages(state: sgd.State, copies: list[sgd.State]) -> None:
     new.averaged, new.average_scale = averaged, 0.0
 
 
-def _biases(state: sgd.State) -> Block:
+def _biases(state: State) -> Block:
     assert state.bias_memory is not None
     return Block(state.bias[:, None], *_beside(state.bias_memory[:, None], state.bias.size, state))
 
 
-def _beside(rest: Array, K: int, state: sgd.State) -> tuple[list[Array], Array]:
+def _beside(rest: Array, K: int, state: State) -> tuple[list[Array], Array]:
     """What the optimiser keeps of K weights a column, kind by kind, and of the column."""
     kinds = state.planes - 1
     scale = rest[kinds * K] if NAMES[state.optimizer] == "normalized" else np.zeros(rest.shape[1])

@@ -18,8 +18,9 @@ from ._states import aligned_zeros, lay_out, layers
 from ._threads import count_threads
 from ._trained import Solution, Trained
 from ._validation import Rows
-from .core import network, sgd
+from .core import network
 from .core.losses import Loss
+from .core.state import OPTIMIZERS, Settings, State, pitch, planes
 
 SCHEDULES = ("constant", "invscaling", "adaptive")
 SOLVERS = ("adam", "sgd", "adagrad")
@@ -96,11 +97,11 @@ class Network(Trained):
         """Rows in a batch, of so many in all."""
         return min(200 if isinstance(self.batch_size, str) else self.batch_size, rows)
 
-    def _equip(self, state: sgd.State) -> None:
+    def _equip(self, state: State) -> None:
         if state.gradient is None and state.optimizer and state.feature_major and self.batch_size != 1:
             state.gradient = np.zeros(state.width * state.features, state.weights.dtype)
 
-    def _fit(self, rows: Rows, task: Task, weights: Array | None, state: sgd.State, **how: Any) -> Self:
+    def _fit(self, rows: Rows, task: Task, weights: Array | None, state: State, **how: Any) -> Self:
         lay_out(state, rows.sparse)  # for _equip
         return super()._fit(rows, task, weights, state, **how)
 
@@ -112,9 +113,9 @@ class Network(Trained):
     def _threshold(self) -> float:
         return 0.1
 
-    def _settings(self, sparse: bool, loss: Loss, n_rows: int | None = None) -> sgd.Settings:
+    def _settings(self, sparse: bool, loss: Loss, n_rows: int | None = None) -> Settings:
         batch = self._batch(n_rows or 200)
-        return sgd.Settings(
+        return Settings(
             schedule=self._schedule,
             optimizer=self.solver,
             beta1=self.beta_1,
@@ -131,7 +132,7 @@ class Network(Trained):
             average_from=0,
         )
 
-    def _first_state(self, rows: Rows, n_outputs: int) -> sgd.State:
+    def _first_state(self, rows: Rows, n_outputs: int) -> State:
         """Uniform in +-sqrt(6 / (fan_in + fan_out)), of logistic units sqrt(2 / ...) (Glorot, Bengio 2010).
 
         In the order of scikit-learn's draws, so that an int for `random_state` gives the same weights as there.
@@ -150,15 +151,15 @@ class Network(Trained):
             shift[:] = random.uniform(-bound, bound, shift.size).astype(dtype)
         return state
 
-    def _empty_state(self, units: int, d: int, n_outputs: int, dtype: Any, feature_major: bool) -> sgd.State:
-        optimizer = sgd.OPTIMIZERS[self.solver]
-        size = sgd.pitch(optimizer, units) * d + sgd.planes(optimizer) * units * n_outputs
+    def _empty_state(self, units: int, d: int, n_outputs: int, dtype: Any, feature_major: bool) -> State:
+        optimizer = OPTIMIZERS[self.solver]
+        size = pitch(optimizer, units) * d + planes(optimizer) * units * n_outputs
         bias = np.zeros(units + n_outputs)
-        state = sgd.State(aligned_zeros(size, np.dtype(dtype)), bias, feature_major, units, self.activation, optimizer)
+        state = State(aligned_zeros(size, np.dtype(dtype)), bias, feature_major, units, self.activation, optimizer)
         state.sum_squares = np.inf  # not measured yet
         return state
 
-    def _starting_state(self, rows: Rows, n_outputs: int, **initial: Any) -> sgd.State:
+    def _starting_state(self, rows: Rows, n_outputs: int, **initial: Any) -> State:
         if not (self.warm_start and hasattr(self, "coefs_")):
             return self._first_state(rows, n_outputs)
         coefs, intercepts = self._coefficients()
@@ -170,7 +171,7 @@ class Network(Trained):
             )
         return self._made_of(coefs, intercepts, rows.data.dtype, rows.sparse)
 
-    def _made_of(self, coefs: list[Array], intercepts: list[Array], dtype: Any, feature_major: bool) -> sgd.State:
+    def _made_of(self, coefs: list[Array], intercepts: list[Array], dtype: Any, feature_major: bool) -> State:
         """A new state of these weights."""
         d, units = coefs[0].shape
         state = self._empty_state(units, d, coefs[1].shape[1], dtype, feature_major)
@@ -179,12 +180,12 @@ class Network(Trained):
         state.bias[:] = np.concatenate(intercepts)
         return state
 
-    def _present_state(self, dtype: Any, feature_major: bool) -> sgd.State:
+    def _present_state(self, dtype: Any, feature_major: bool) -> State:
         state = self._made_of(*self._coefficients(), dtype, feature_major)
         state.activation = self._state.activation
         return state
 
-    def _published_by(self, state: sgd.State) -> dict[str, Any]:
+    def _published_by(self, state: State) -> dict[str, Any]:
         coefs, intercepts = layers(state)
         # Of coefficients that are the state's own memory changes made in place are seen; of others copies tell.
         shared = all(np.may_share_memory(coef, state.weights) for coef in coefs)
@@ -218,10 +219,10 @@ class Network(Trained):
             raise ValueError(f"coefs_ and intercepts_ have shapes {shapes}; those of the model are {expected}")
         return coefs, intercepts
 
-    def _state_now(self) -> sgd.State:
+    def _state_now(self) -> State:
         """The state to train on: the one left by the last call, unless coefs_ or intercepts_ were replaced since."""
         state = self._state
-        if not self._is_published() or state.optimizer != sgd.OPTIMIZERS[self.solver]:
+        if not self._is_published() or state.optimizer != OPTIMIZERS[self.solver]:
             step = state.t
             self._state = state = self._present_state(state.weights.dtype, state.feature_major)
             state.t = step
@@ -255,6 +256,6 @@ class Network(Trained):
         return hasattr(self, "coefs_")
 
 
-def _matrices(state: sgd.State) -> list[Array]:
+def _matrices(state: State) -> list[Array]:
     """W1 and W2 of a state whose scale is 1, transposed, in its own memory."""
     return layers(state)[0]

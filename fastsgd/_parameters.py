@@ -10,10 +10,9 @@ import numpy as np
 from . import _validation as check
 from ._sklearn import Estimator, warn
 from ._training import BLOCKS
-from .core import sgd
 from .core.losses import REGISTRY, Loss
+from .core.state import OPTIMIZERS, SCHEDULES, Settings
 
-SCHEDULES = tuple(sgd.SCHEDULES)
 SCALE_FREE = ("perceptron", "multiclass_perceptron")
 DELTA = 4.0  # what adagrad's sums of squares start from, with its own steps
 
@@ -100,8 +99,8 @@ class Parameters(Common):
     def _check_each_parameter(self) -> None:
         super()._check_each_parameter()
         check.check_choice(self, "penalty", ("l2", "l1", "elasticnet", None))
-        check.check_choice(self, "learning_rate", SCHEDULES)
-        check.check_choice(self, "optimizer", tuple(sgd.OPTIMIZERS))
+        check.check_choice(self, "learning_rate", tuple(SCHEDULES))
+        check.check_choice(self, "optimizer", tuple(OPTIMIZERS))
         check.check_flag(self, "tune_eta0")
         check.check_flag(self, "fit_intercept")
         check.check_number(self, "l1_ratio", 0, 1, none=True)
@@ -153,7 +152,7 @@ class Parameters(Common):
         named = self.optimizer == "normalized" and self._own_steps and not self.average
         return named and REGISTRY[self.loss].targets == "real"
 
-    def _settings(self, sparse: bool, loss: Loss, n_rows: int | None = None) -> sgd.Settings:
+    def _settings(self, sparse: bool, loss: Loss, n_rows: int | None = None) -> Settings:
         eta0, own = self.eta0, self._own_steps
         if own:
             eta0 = own_step(self.optimizer, loss)
@@ -161,7 +160,7 @@ class Parameters(Common):
         if self.intercept_decay != "auto":
             decay = float(self.intercept_decay)
         ratio = self.l1_ratio or 0.0 if self.penalty == "elasticnet" else float(self.penalty == "l1")
-        return sgd.Settings(
+        return Settings(
             schedule=self.learning_rate,
             optimizer=self.optimizer,
             own=own,

@@ -9,15 +9,15 @@ import numpy as np
 from ._arrays import PIECE, Array
 from ._states import cells, lay_out
 from ._validation import Rows
-from .core import sgd
+from .core.state import OPTIMIZERS, State
 
 
-def scale_columns(state: sgd.State, rows: Rows, order: Array) -> None:
+def scale_columns(state: State, rows: Rows, order: Array) -> None:
     """Let the scales of a new state, if its weights were given, be the largest |x_j| of the rows `order`.
 
     As a scale grows the optimiser shrinks the weight, which it has learnt from smaller values: not so if it was given.
     """
-    if state.optimizer != sgd.OPTIMIZERS["normalized"] or state.rows or math.isfinite(state.sum_squares):
+    if state.optimizer != OPTIMIZERS["normalized"] or state.rows or math.isfinite(state.sum_squares):
         return
     lay_out(state, rows.sparse)
     inverses = cells(state, state.weights)[2 * state.width]

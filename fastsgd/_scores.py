@@ -11,6 +11,7 @@ from ._states import layers, solution
 from ._threads import for_each
 from ._validation import NO_COLUMNS, Rows
 from .core import sgd
+from .core.state import State
 
 # Work between two looks at Python's signals: about a hundredth of a second.
 NONZEROS_PER_SLICE = 1_000_000
@@ -64,7 +65,7 @@ def _is_feature_major(coef: Array) -> bool:
     return (across == one or len(coef) == 1) and coef.shape[1] > 0 and along % one == 0 and along >= len(coef) * one
 
 
-def scores_of(state: sgd.State, rows: Rows, order: Array | None = None, *, threads: int = 1) -> Array:
+def scores_of(state: State, rows: Rows, order: Array | None = None, *, threads: int = 1) -> Array:
     """Scores of the model that the state stands for, as `decision`."""
     if state.hidden:
         return forward(rows, *layers(state), str(state.activation), order, threads=threads)

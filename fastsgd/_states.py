@@ -8,17 +8,16 @@ import numpy as np
 
 from ._arrays import CHUNK, Array
 from ._validation import NO_COLUMNS, Rows
-from .core import checks, sgd
+from .core import checks
+from .core.state import OPTIMIZERS, STATE_FIELDS, State, pitch, settle
 
 LINE = 64  # bytes of a line of the cache
 
 
-def new_state(
-    n_outputs: int, n_features: int, dtype: np.dtype, feature_major: bool, optimizer: str = "sgd"
-) -> sgd.State:
-    number = sgd.OPTIMIZERS[optimizer]
-    weights = aligned_zeros(sgd.pitch(number, n_outputs) * n_features, dtype)
-    return sgd.State(weights, np.zeros(n_outputs), feature_major, optimizer=number)
+def new_state(n_outputs: int, n_features: int, dtype: np.dtype, feature_major: bool, optimizer: str = "sgd") -> State:
+    number = OPTIMIZERS[optimizer]
+    weights = aligned_zeros(pitch(number, n_outputs) * n_features, dtype)
+    return State(weights, np.zeros(n_outputs), feature_major, optimizer=number)
 
 
 def aligned_zeros(size: int, dtype: np.dtype) -> Array:
@@ -28,19 +27,19 @@ def aligned_zeros(size: int, dtype: np.dtype) -> Array:
     return room[first : first + size * dtype.itemsize].view(dtype)
 
 
-def cells(state: sgd.State, flat: Array) -> Array:
+def cells(state: State, flat: Array) -> Array:
     """All that `weights`, or an array of the weights' number, has for the features, as (numbers a feature, d)."""
-    pitch = state.pitch if flat is state.weights else state.width
-    flat = flat[: pitch * state.features] if state.hidden else flat
-    return flat.reshape(-1, pitch).T if state.feature_major else flat.reshape(pitch, -1)
+    size = state.pitch if flat is state.weights else state.width
+    flat = flat[: size * state.features] if state.hidden else flat
+    return flat.reshape(-1, size).T if state.feature_major else flat.reshape(size, -1)
 
 
-def coefficients(state: sgd.State, flat: Array) -> Array:
+def coefficients(state: State, flat: Array) -> Array:
     """The weights in a flat array of the state's layout, seen as (K, d); of a network, its first layer, (h, d)."""
     return cells(state, flat)[: state.width]
 
 
-def lay_out(state: sgd.State, feature_major: bool) -> None:
+def lay_out(state: State, feature_major: bool) -> None:
     """Give the state's arrays the layout for dense rows (class-major) or CSR (feature-major)."""
     if state.feature_major == feature_major:
         return
@@ -55,7 +54,7 @@ def lay_out(state: sgd.State, feature_major: bool) -> None:
     state.feature_major = feature_major
 
 
-def solution(state: sgd.State) -> tuple[Array, Array]:
+def solution(state: State) -> tuple[Array, Array]:
     """The model that the state stands for: (K, d) coefficients and (K,) intercepts.
 
     The mean of the iterates if there is one, else the last iterate: the weights themselves, not a copy, once settled.
@@ -68,7 +67,7 @@ def solution(state: sgd.State) -> tuple[Array, Array]:
     return coefficients(state, flat), bias.astype(flat.dtype)
 
 
-def layers(state: sgd.State) -> tuple[list[Array], list[Array]]:
+def layers(state: State) -> tuple[list[Array], list[Array]]:
     """The network that the state stands for: weights (d, h) and (h, K), biases (h,) and (K,), as scikit-learn has them.
 
     The weights are the state's own, not copies, once settled.
@@ -81,16 +80,16 @@ def layers(state: sgd.State) -> tuple[list[Array], list[Array]]:
     return [coefficients(state, flat).T, second.T], [bias[:hidden].copy(), bias[hidden:].copy()]
 
 
-def settled(state: sgd.State) -> sgd.State:
+def settled(state: State) -> State:
     """The state were training to end here: itself, or a copy if weights have l1 to receive yet."""
     if state.received is None:
         return state
     state = copy.deepcopy(state)
-    sgd.settle(state, state.weights)
+    settle(state, state.weights)
     return state
 
 
-def mean_iterate(state: sgd.State, flat: Array) -> Array:
+def mean_iterate(state: State, flat: Array) -> Array:
     """The mean of the iterates, (K, d), in the state's layout; `flat` is its `average`."""
     weights, average, into = coefficients(state, state.weights), cells(state, flat), cells(state, np.empty_like(flat))
     step = max(1, CHUNK // len(weights))
@@ -101,43 +100,43 @@ def mean_iterate(state: sgd.State, flat: Array) -> Array:
     return into
 
 
-def is_finite(state: sgd.State, touched: Array | None) -> bool:
+def is_finite(state: State, touched: Array | None) -> bool:
     """Whether the model is, as far as the columns `touched` of CSR rows can have changed it (None: all of it)."""
     return checks.is_finite(state, state.weights, NO_COLUMNS if touched is None else touched)
 
 
-def check_state(state: sgd.State, rows: Rows, targets: Array) -> None:
+def check_state(state: State, rows: Rows, targets: Array) -> None:
     """That the state fits the rows: the kernel trusts it, and its arrays may come from a file or from the caller."""
     if not checks.fits(state, rows.data.dtype, rows.shape[1], targets):
         raise ValueError("the model's state does not fit the data: fit the model again")
 
 
-def bare(state: sgd.State) -> sgd.State:
+def bare(state: State) -> State:
     """The same weights without what an optimiser keeps beside them, for plain sgd; the state itself if that is it."""
     if not state.optimizer:
         return state
     rest = state.weights[state.first :][: state.hidden * state.outputs]
     first = coefficients(state, state.weights)
     weights = np.concatenate([(first.T if state.feature_major else first).ravel(), rest])
-    new = sgd.State(weights, state.bias, state.feature_major, state.hidden, state.activation)
+    new = State(weights, state.bias, state.feature_major, state.hidden, state.activation)
     new.sum_squares = np.inf
     return new
 
 
-def motionless(state: sgd.State) -> sgd.State:
+def motionless(state: State) -> State:
     """The velocity of a state that has not moved yet."""
     weights = np.zeros(count_weights(state), state.weights.dtype)
-    return sgd.State(weights, np.zeros_like(state.bias), state.feature_major, state.hidden)
+    return State(weights, np.zeros_like(state.bias), state.feature_major, state.hidden)
 
 
-def count_weights(state: sgd.State) -> int:
+def count_weights(state: State) -> int:
     """How many weights there are, without what an optimiser keeps beside them."""
     return state.width * state.features + state.hidden * state.outputs
 
 
-def overwrite(state: sgd.State, other: sgd.State) -> None:
+def overwrite(state: State, other: State) -> None:
     """Make the state, of arrays like the other's, equal to it, in its own memory."""
-    for name in sgd.STATE_FIELDS:
+    for name in STATE_FIELDS:
         value = getattr(other, name)
         if isinstance(value, np.ndarray):
             np.copyto(getattr(state, name), value)
@@ -145,6 +144,6 @@ def overwrite(state: sgd.State, other: sgd.State) -> None:
             setattr(state, name, value)
 
 
-def restore(state: sgd.State, earlier: sgd.State) -> None:
-    for name in sgd.STATE_FIELDS:
+def restore(state: State, earlier: State) -> None:
+    for name in STATE_FIELDS:
         setattr(state, name, getattr(earlier, name))

@@ -17,6 +17,7 @@ from ._training import BLOCKS, Stored
 from ._validation import Rows
 from .core import sgd
 from .core.losses import Loss
+from .core.state import State
 from .core.svmlight import Chunk
 from .disk import Base, RowWriter, open_csr
 
@@ -110,7 +111,7 @@ class Streamed:
 
     chunks: Callable[[], Iterator[Chunk]]
     coder: Coder
-    state: sgd.State
+    state: State
     base: Callable[[], Base]
     shuffle: bool
     seed: int
@@ -213,13 +214,13 @@ class Streamed:
             more = missing if self._used.n_features else missing + self._used.width // 4
             _resize(state, lambda flat, each: np.concatenate([flat, np.zeros(more * each, flat.dtype)]))
 
-    def close(self, state: sgd.State) -> None:
+    def close(self, state: State) -> None:
         if self._used is not None and self.first == self._used.first:
             size = max(self._used.width, 1)
             _resize(state, lambda flat, each: flat[: size * each].copy() if flat.size > size * each else flat)
 
 
-def _resize(state: sgd.State, change: Callable[[Array, int], Array]) -> None:
+def _resize(state: State, change: Callable[[Array, int], Array]) -> None:
     """Change the arrays that have so many numbers for each feature."""
     for name in ("weights", "average", "received", "gradient"):
         flat = getattr(state, name)

@@ -18,6 +18,7 @@ from ._validation import Rows
 from .core import network, sgd
 from .core.losses import Loss
 from .core.merge import LARGEST_CREW, merge
+from .core.state import OPTIMIZERS, Settings, State, Totals, swap
 
 # Multiply-adds, eight times as many on dense rows: what a thread does between two merges at least (also so many for
 # each weight, which a merge reads and writes several times) and at most, for Ctrl-C waits for it.
@@ -115,7 +116,7 @@ class Piece(NamedTuple):
         """The visits first .. last - 1."""
         return self if first == 0 and last >= self.order.size else self._replace(order=self.order[first:last])
 
-    def train(self, loss: Loss, settings: sgd.Settings, state: sgd.State, totals: sgd.Totals) -> None:
+    def train(self, loss: Loss, settings: Settings, state: State, totals: Totals) -> None:
         """The pass over these rows, of the kernel for the state's kind of model."""
         rows = self.rows
         kernel = network.train if state.hidden else sgd.train
@@ -129,9 +130,9 @@ class Team:
 
     def __init__(self, crew: Crew, threads: int) -> None:
         self._crew, self._most, self._threads = crew, min(threads, LARGEST_CREW), 1
-        self._copies, self._ours = list[sgd.State](), False
+        self._copies, self._ours = list[State](), False
 
-    def divide(self, rows: Rows, visits: int, state: sgd.State, batch_size: int) -> list[int]:
+    def divide(self, rows: Rows, visits: int, state: State, batch_size: int) -> list[int]:
         """Where each round of so many visits to rows ends; none if the work is too little to share.
 
         Given the numbers it is always the same, whatever the machine does: another division makes another model.
@@ -149,8 +150,8 @@ class Team:
         return [min(visits, (i + 1) * batches // rounds * batch_size) for i in range(rounds)]
 
     def train(
-        self, loss: Loss, settings: sgd.Settings, state: sgd.State, piece: Piece, totals: sgd.Totals,
-        velocity: sgd.State,
+        self, loss: Loss, settings: Settings, state: State, piece: Piece, totals: Totals,
+        velocity: State,
     ) -> None:  # fmt: skip
         """As Piece.train, each thread taking a share of the batches, at the steps' numbers that they have in the order.
 
@@ -160,7 +161,7 @@ class Team:
         batch = settings.batch_size
         batches = -(-order.size // batch)
         starts = [i * batches // threads for i in range(threads + 1)]
-        parts = [sgd.Totals() for _ in range(threads)]
+        parts = [Totals() for _ in range(threads)]
         if self._copies and self._copies[0].weights.size != state.weights.size:  # features have turned up
             self._copies.clear()
         while len(self._copies) < threads:
@@ -181,7 +182,7 @@ class Team:
         if totals.bad_row < 0:
             self._merge(state, copies, velocity, settings)
 
-    def _merge(self, state: sgd.State, copies: list[sgd.State], velocity: sgd.State, settings: sgd.Settings) -> None:
+    def _merge(self, state: State, copies: list[State], velocity: State, settings: Settings) -> None:
         count, size = len(copies), state.weights.size
         norms = [(0.0, 0.0)] * count
 
@@ -189,7 +190,7 @@ class Team:
             first, last = i * size // splits, (i + 1) * size // splits
             norms[i] = merge(state, state.weights, velocity.weights, copies, due, first, last)
 
-        if state.optimizer != sgd.OPTIMIZERS["sgd"]:
+        if state.optimizer != OPTIMIZERS["sgd"]:
             l1 = settings.strength * settings.l1_ratio
             merge_cells(state, copies, velocity, l1, settings.strength - l1)
             self._become(state, copies)
@@ -203,14 +204,14 @@ class Team:
         new.sum_squares, new.sum_abs = (sum(column) for column in zip(*norms, strict=True))
         self._become(state, copies)
 
-    def _become(self, state: sgd.State, copies: list[sgd.State]) -> None:
+    def _become(self, state: State, copies: list[State]) -> None:
         copies[0].t = copies[-1].t
-        sgd.swap(state, copies[0])
+        swap(state, copies[0])
         if not self._ours:  # the arrays it had before may be in the caller's hands
             self._copies[0], self._ours = copy.deepcopy(state), True
 
 
-def combine_biases(state: sgd.State, copies: list[sgd.State], velocity: sgd.State) -> None:
+def combine_biases(state: State, copies: list[State], velocity: State) -> None:
     """What `merge` does, of the intercepts and their running average, into the first copy."""
     count, new = len(copies), copies[0]
     bias = np.mean([c.bias for c in copies], axis=0) + (1 - 1 / count) * velocity.bias

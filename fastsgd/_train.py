@@ -27,7 +27,7 @@ from ._states import solution
 from ._stream import Coder, Streamed, look_at_labels
 from ._training import BLOCKS, Epoch, Progress, Session
 from ._validation import check_rows
-from .core import sgd
+from .core.state import Settings, State
 from .disk import INDEX, Base
 from .io import save_archive
 from .losses import get_loss
@@ -228,7 +228,7 @@ class Run:
             self.checkpoint = Checkpoint(args.checkpoint, args.every, run, more)
         return Session(watch=self._watch, rate=self._rating() if args.valid else None, resume=resume)
 
-    def _watch(self, state: sgd.State, settings: sgd.Settings, progress: Progress, rows: int | None) -> None:
+    def _watch(self, state: State, settings: Settings, progress: Progress, rows: int | None) -> None:
         self.progress = progress
         self.reporter(progress, rows)
         if self.checkpoint is not None:
@@ -237,10 +237,10 @@ class Run:
     def _end_epoch(self, record: Epoch) -> None:
         self.reporter.end_epoch(record)
 
-    def _rating(self) -> Callable[[Array | None, sgd.State], float]:
+    def _rating(self) -> Callable[[Array | None, State], float]:
         held: list[Any] = []
 
-        def rate(classes: Array | None, state: sgd.State) -> float:
+        def rate(classes: Array | None, state: State) -> float:
             """What `score` returns, of the rows of --valid."""
             if not held:
                 columns = state.features

@@ -32,8 +32,8 @@ from ._training import (
     train,
 )
 from ._validation import Rows
-from .core import sgd
 from .core.losses import Loss
+from .core.state import Settings, State
 
 # A last pass that loses so many times what weights of 0 do is divergence, though nothing has overflowed; of the
 # losses of numbers that grow with the error and not with its square, the root of that.
@@ -82,7 +82,7 @@ class Trained(Common, Archived):
     _published: tuple[Any, ...]
 
     def _fit(
-        self, rows: Rows, task: Task, weights: Array | None, state: sgd.State, *, epochs: int | None,
+        self, rows: Rows, task: Task, weights: Array | None, state: State, *, epochs: int | None,
         validation: tuple[Array, Rating] | None = None, fitted: dict[str, Any],
     ) -> Self:  # fmt: skip
         """Train `state` on the rows and become its model, with the attributes `fitted` besides.
@@ -108,7 +108,7 @@ class Trained(Common, Archived):
         return self
 
     def _run(
-        self, source: Source, loss: Loss, state: sgd.State, settings: sgd.Settings, fitted: dict[str, Any], *,
+        self, source: Source, loss: Loss, state: State, settings: Settings, fitted: dict[str, Any], *,
         epochs: int | None, score: Rating | None = None, touched: Array | None = None,
     ) -> None:  # fmt: skip
         """Train `state` on a source of rows, as far as `_session` has not, and become its model."""
@@ -155,7 +155,7 @@ class Trained(Common, Archived):
     def _alarm(self, what: str) -> None:
         warn(f"{what} {self._remedy()}", ConvergenceWarning)
 
-    def _judge(self, loss: Loss, state: sgd.State, progress: Progress) -> None:
+    def _judge(self, loss: Loss, state: State, progress: Progress) -> None:
         """Warn about what `fit` has come to, unless there was an alarm already."""
         if progress.clipped:
             return
@@ -175,7 +175,7 @@ class Trained(Common, Archived):
                 ConvergenceWarning,
             )
 
-    def _take(self, state: sgd.State, progress: Progress, fresh: bool, fitted: dict[str, Any]) -> None:
+    def _take(self, state: State, progress: Progress, fresh: bool, fitted: dict[str, Any]) -> None:
         """Become the model that the state is of, all at once: a second Ctrl-C finds all of it or nothing."""
         mine = vars(self)
         curve = [] if fresh else mine.get("loss_curve_", [])
@@ -205,7 +205,7 @@ class Trained(Common, Archived):
         mine, (weights, intercepts) = vars(self), self._solution
         return weights not in mine and intercepts not in mine
 
-    def _published_by(self, state: sgd.State) -> dict[str, Any]:
+    def _published_by(self, state: State) -> dict[str, Any]:
         """The attributes `_solution`, and in `_published` what tells later whether they were replaced."""
         raise NotImplementedError
 
@@ -213,11 +213,11 @@ class Trained(Common, Archived):
         """Whether the state is the truth still: nobody has seen its solution, or what was seen is unchanged."""
         raise NotImplementedError
 
-    def _equip(self, state: sgd.State) -> None:
+    def _equip(self, state: State) -> None:
         """Give the state the arrays that this kind of training needs, and take away others."""
 
     def _tune(
-        self, source: Source, loss: Loss, state: sgd.State, settings: sgd.Settings, *, fresh: bool, partial: bool
+        self, source: Source, loss: Loss, state: State, settings: Settings, *, fresh: bool, partial: bool
     ) -> float:  # fmt: skip
         """Begin the settings with an eta0 that is found on the rows; only if `tune_eta0`.
 
@@ -243,7 +243,7 @@ class Trained(Common, Archived):
         """The rows' weights, with those of classes."""
         return sample_weight
 
-    def _present_state(self, dtype: Any, feature_major: bool) -> sgd.State:
+    def _present_state(self, dtype: Any, feature_major: bool) -> State:
         """A new state of what the attributes `_solution` are now."""
         raise NotImplementedError
 
@@ -260,11 +260,11 @@ class Trained(Common, Archived):
         """Whether the objective has a penalty."""
         raise NotImplementedError
 
-    def _first_state(self, rows: Rows, n_outputs: int) -> sgd.State:
+    def _first_state(self, rows: Rows, n_outputs: int) -> State:
         """A state that has learnt nothing."""
         raise NotImplementedError
 
-    def _starting_state(self, rows: Rows, n_outputs: int, **initial: Any) -> sgd.State:
+    def _starting_state(self, rows: Rows, n_outputs: int, **initial: Any) -> State:
         """The state that `fit` starts from: what the caller gives, a first one, or the last solution (warm start)."""
         raise NotImplementedError
 
@@ -287,7 +287,7 @@ class Trained(Common, Archived):
         """(n, K) of a checked X, from what the model's attributes are now."""
         raise NotImplementedError
 
-    def _settings(self, sparse: bool, loss: Loss, n_rows: int | None = None) -> sgd.Settings:
+    def _settings(self, sparse: bool, loss: Loss, n_rows: int | None = None) -> Settings:
         raise NotImplementedError
 
     def _rate(self, scores: Array, truth: Array, sample_weight: Array | None) -> float:

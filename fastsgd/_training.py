@@ -28,6 +28,7 @@ from ._states import (
 from ._team import Crew, Piece, Team
 from .core import sgd
 from .core.losses import Loss
+from .core.state import Settings, State, Totals, measure, settle
 
 ALONE = nullcontext()
 
@@ -72,7 +73,7 @@ class Epoch:
     loss: float
     seconds: float
     validation_score: float | None
-    _state: list[sgd.State] = field(repr=False)
+    _state: list[State] = field(repr=False)
 
     def coefficients(self) -> tuple[Any, Any]:
         """The model so far: what `fit` would leave were it to end here.
@@ -117,9 +118,9 @@ class Plan:
     touched: Array | None = None
     threads: int = 1
     verbose: int = 0
-    score: Callable[[sgd.State], float] | None = None
+    score: Callable[[State], float] | None = None
     callbacks: Sequence[Callable[[Epoch], object]] = ()
-    watch: Callable[[sgd.State, sgd.Settings, Progress, int | None], None] | None = None
+    watch: Callable[[State, Settings, Progress, int | None], None] | None = None
     alarm: Callable[[str], None] | None = None
 
 
@@ -133,15 +134,15 @@ class Progress:
     """
 
     position: int = 0
-    totals: sgd.Totals = field(default_factory=sgd.Totals)
+    totals: Totals = field(default_factory=Totals)
     objectives: list[float] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     best: float = -np.inf
-    best_state: sgd.State | None = None
+    best_state: State | None = None
     stale: int = 0
     clipped: int = 0
     converged: bool = False
-    velocity: sgd.State | None = None
+    velocity: State | None = None
     last: Piece | None = None
     alarmed: bool = False
 
@@ -154,7 +155,7 @@ class Progress:
 class Resume(NamedTuple):
     """A point to go on from."""
 
-    state: sgd.State
+    state: State
     progress: Progress
     eta0: float
     average_from: float
@@ -167,8 +168,8 @@ class Session:
     `rate` takes the classes, None of a regression, and a settled state.
     """
 
-    watch: Callable[[sgd.State, sgd.Settings, Progress, int | None], None] | None = None
-    rate: Callable[[Array | None, sgd.State], float] | None = None
+    watch: Callable[[State, Settings, Progress, int | None], None] | None = None
+    rate: Callable[[Array | None, State], float] | None = None
     resume: Resume | None = None
 
 
@@ -184,7 +185,7 @@ class Source(Protocol):
         """About so many of the rows, to try settings on; asked for before any epoch, and without effect on them."""
         ...
 
-    def close(self, state: sgd.State) -> None:
+    def close(self, state: State) -> None:
         """Make the state fit to end training with, in the midst of an epoch."""
 
 
@@ -226,7 +227,7 @@ class Stored:
         chosen = random.choice(order.size, min(size, order.size), replace=False)
         return self.all._replace(order=order[chosen if self.shuffle else np.sort(chosen)])
 
-    def close(self, state: sgd.State) -> None:
+    def close(self, state: State) -> None:
         pass
 
     def _windows(self, random: np.random.Generator) -> Iterator[Piece]:
@@ -240,7 +241,7 @@ class Stored:
             yield self.all._replace(order=order)
 
 
-def train(loss: Loss, settings: sgd.Settings, state: sgd.State, source: Source, plan: Plan, progress: Progress) -> None:
+def train(loss: Loss, settings: Settings, state: State, source: Source, plan: Plan, progress: Progress) -> None:
     """Train `state` in place until `plan.epochs` passes are made or the criterion is met, going on from `progress`.
 
     Stopped by an exception, `state` is that of some step, and `finish` makes a model of it.
@@ -276,13 +277,13 @@ def train(loss: Loss, settings: sgd.Settings, state: sgd.State, source: Source, 
 
 
 def _visit(
-    loss: Loss, settings: sgd.Settings, state: sgd.State, source: Source, plan: Plan, progress: Progress,
+    loss: Loss, settings: Settings, state: State, source: Source, plan: Plan, progress: Progress,
     team: Team | None,
 ) -> None:  # fmt: skip
     """The rest of an epoch, slice by slice, or round by round where threads share the work."""
     done, known, per_slice = 0, None, 1
     if plan.penalised and not progress.position and needs_measure(state, source.rows_per_epoch):
-        sgd.measure(state, state.weights)
+        measure(state, state.weights)
     number = progress.epoch
     for piece in source.epoch(number):
         rows, visits = piece.rows, piece.order.size
@@ -317,7 +318,7 @@ def _visit(
         done += visits
 
 
-def _notice_cuts(state: sgd.State, plan: Plan, progress: Progress, part: Piece) -> None:
+def _notice_cuts(state: State, plan: Plan, progress: Progress, part: Piece) -> None:
     """Where most derivatives were cut off nothing is learnt, unless the targets are so far away; else there may be."""
     cut, seen = progress.totals.clipped, progress.position * state.outputs
     epoch = progress.epoch + 1
@@ -339,7 +340,7 @@ def loss_at_zero(loss: Loss, rows: Piece, outputs: int) -> float:
     return float(loss.value(np.zeros(targets.shape), targets).sum(axis=1).mean())
 
 
-def _learn(loss: Loss, settings: sgd.Settings, state: sgd.State, piece: Piece, totals: sgd.Totals) -> None:
+def _learn(loss: Loss, settings: Settings, state: State, piece: Piece, totals: Totals) -> None:
     """The pass over a slice. A long batch is interrupted in its midst: then the step has not been made."""
     before = copy.deepcopy(state) if 1 < piece.order.size <= settings.batch_size and _is_long(piece, state) else None
     try:
@@ -350,7 +351,7 @@ def _learn(loss: Loss, settings: sgd.Settings, state: sgd.State, piece: Piece, t
         raise
 
 
-def _is_long(piece: Piece, state: sgd.State) -> bool:
+def _is_long(piece: Piece, state: State) -> bool:
     """Whether the kernel, were this one batch, would look at signals: LONG_WORK in core/job.pxd is some times more."""
     rows, order = piece.rows, piece.order
     nnz = order.size * rows.shape[1]
@@ -360,7 +361,7 @@ def _is_long(piece: Piece, state: sgd.State) -> bool:
 
 
 def _close_epoch(
-    settings: sgd.Settings, state: sgd.State, plan: Plan, progress: Progress, objective: float, score: float | None
+    settings: Settings, state: State, plan: Plan, progress: Progress, objective: float, score: float | None
 ) -> None:
     """Whether to go on. As in scikit-learn a score has to reach best + tol, an objective to fall to best - tol."""
     merit = -objective if score is None else score
@@ -376,7 +377,7 @@ def _close_epoch(
             progress.converged = True
     progress.stale = stale
     progress.clipped += progress.totals.clipped
-    progress.totals, progress.position = sgd.Totals(), 0
+    progress.totals, progress.position = Totals(), 0
     progress.objectives.append(objective)
     if score is not None:
         progress.scores.append(score)
@@ -395,14 +396,14 @@ def _tell(plan: Plan, record: Epoch, visited: int) -> bool:
     return any(isinstance(answer, (bool, np.bool_)) and answer for answer in answers)
 
 
-def finish(state: sgd.State, progress: Progress) -> None:
+def finish(state: State, progress: Progress) -> None:
     """Make the state that of a model: the best one if there was a score, every weight with its scale and penalty."""
     if progress.best_state is not None:
         restore(state, progress.best_state)
-    sgd.settle(state, state.weights)
+    settle(state, state.weights)
 
 
-def needs_measure(state: sgd.State, steps: int | None) -> bool:
+def needs_measure(state: State, steps: int | None) -> bool:
     """Whether the norms are unknown, or will have been followed by differences for long enough."""
     if not math.isfinite(state.sum_squares):
         return True

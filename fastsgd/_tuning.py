@@ -11,8 +11,8 @@ from ._holdout import losses_of
 from ._scores import scores_of
 from ._states import check_state, lay_out, overwrite
 from ._team import Piece
-from .core import sgd
 from .core.losses import Loss
+from .core.state import Settings, State, Totals, measure, settle
 
 ROWS = 1000
 FEWEST = 100  # of a chunk, of which there may be more
@@ -20,7 +20,7 @@ FACTOR = 2.0
 LOWEST, HIGHEST = 1e-300, 1e300  # steps to try
 
 
-def find_eta0(loss: Loss, settings: sgd.Settings, state: sgd.State, sample: Piece) -> float:
+def find_eta0(loss: Loss, settings: Settings, state: State, sample: Piece) -> float:
     """The best of the steps eta0 2^k, k whole: from the eta0 of the settings up or down as long as the trials improve.
 
     A trial is one pass over the sample from this state, by the settings' schedule, without averaging; it is judged by
@@ -38,7 +38,7 @@ def find_eta0(loss: Loss, settings: sgd.Settings, state: sgd.State, sample: Piec
     def cost(eta0: float) -> float:
         overwrite(trial, start)
         settings.begin_with(eta0)
-        totals = sgd.Totals()
+        totals = Totals()
         sample.train(loss, settings, trial, totals)
         objective = math.inf if totals.bad_row >= 0 or totals.clipped else _objective(loss, settings, trial, sample)
         return objective if objective <= before else math.inf
@@ -56,10 +56,10 @@ def find_eta0(loss: Loss, settings: sgd.Settings, state: sgd.State, sample: Piec
     return best
 
 
-def _objective(loss: Loss, settings: sgd.Settings, state: sgd.State, sample: Piece) -> float:
+def _objective(loss: Loss, settings: Settings, state: State, sample: Piece) -> float:
     """On the sample, of the model that the state becomes; infinite if it is not finite."""
-    sgd.settle(state, state.weights)
-    sgd.measure(state, state.weights)
+    settle(state, state.weights)
+    measure(state, state.weights)
     scores = scores_of(state, sample.rows, sample.order)
     if not np.isfinite(scores).all():
         return math.inf

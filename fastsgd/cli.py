@@ -18,7 +18,7 @@ from ._archive import from_archive
 from ._info import describe
 from ._rows import Fitted, Report
 from ._train import Run, number, tell
-from .core.sgd import OPTIMIZERS
+from .core.state import OPTIMIZERS
 from .disk import convert_svmlight, open_csr
 from .io import load_archive, replacing
 from .losses import LOSSES, get_loss

@@ -181,6 +181,6 @@ def test_a_search_over_optimizers():
 def test_files_of_another_optimizers_arrays_are_refused(optimizer):
     model = regressor(optimizer=optimizer).fit(X, X[:, 0])
     header, arrays = model.to_archive()
-    header["state"]["optimizer"] = fastsgd.core.sgd.OPTIMIZERS["sgd"]
+    header["state"]["optimizer"] = fastsgd.core.state.OPTIMIZERS["sgd"]
     with pytest.raises(KeyError, match="sizes"):
         fastsgd._archive.from_archive(header, arrays)

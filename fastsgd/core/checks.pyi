@@ -2,7 +2,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from .sgd import State
+from .state import State
 
 def first_nonfinite(values: NDArray[Any]) -> int: ...
 def is_sound(data: NDArray[Any], columns: NDArray[Any], indptr: NDArray[Any], d: int, values: bool) -> bool: ...

@@ -8,7 +8,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from .adaptive cimport ADAM, SGD, pitch_of, planes_of
 from .rows cimport dense_t, index_t
-from .sgd cimport State
+from .state cimport State
 
 import numpy as np
 

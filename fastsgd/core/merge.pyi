@@ -3,7 +3,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from .sgd import State
+from .state import State
 
 _Array = NDArray[Any]
 

@@ -3,7 +3,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from .losses import Loss
-from .sgd import Settings, State, Totals
+from .state import Settings, State, Totals
 
 _Array = NDArray[Any]
 

@@ -25,7 +25,8 @@ from .job cimport (
 from .losses cimport Loss
 from .rows cimport Account, dense_t, index_t, row_add, row_norm, row_scores, row_scores_apart, row_step
 from .schedules cimport step_size
-from .sgd cimport Settings, State, Totals, close_job, open_job, open_rule
+from .sgd cimport close_job, open_job, open_rule
+from .state cimport Settings, State, Totals
 
 import numpy as np
 

@@ -1,34 +1,11 @@
-# What a run is given, carries on and sums up, and one pass of it: for the kernels beside sgd that make passes.
+# One pass of a run, for the kernels beside sgd that make passes.
 
 from libc.stdint cimport uint32_t
 
 from .adaptive cimport Adaptive
 from .job cimport Bounds, Job
 from .losses cimport Loss
-from .schedules cimport StepRule
-
-
-cdef class Settings:
-    cdef StepRule rule
-    cdef readonly double strength, l1_ratio
-    cdef double intercept_decay, delta, beta1, beta2, epsilon
-    cdef bint fit_intercept, own, rising
-    cdef int optimizer
-    cdef readonly Py_ssize_t batch_size
-    cdef public double average_from
-
-
-cdef class State:
-    cdef public object weights, bias, activation, average, average_bias, received, gradient, bias_memory
-    cdef public bint feature_major
-    cdef public Py_ssize_t hidden
-    cdef public int optimizer
-    cdef public double t, scale, average_scale, averaged, penalty_total, sum_squares, sum_abs, rows, lengths
-
-
-cdef class Totals:
-    cdef public double loss, penalty, weight
-    cdef public Py_ssize_t clipped, bad_row
+from .state cimport Settings, State, Totals
 
 
 cdef Job open_job(Loss loss, Settings settings, State state, const uint32_t[::1] order, Bounds bounds,
