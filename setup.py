@@ -2,6 +2,7 @@
 
 import sys
 from glob import glob
+from pathlib import Path
 
 from setuptools import Extension, setup
 
@@ -14,13 +15,13 @@ else:
 setup(
     ext_modules=[
         Extension(
-            f"fastsgd.core.{name}",
-            [f"fastsgd/core/{name}.pyx"],
+            f"fastsgd.core.{Path(source).stem}",
+            [source],
             include_dirs=["fastsgd/core"],
             depends=[*glob("fastsgd/core/*.h"), *glob("fastsgd/core/*.pxd")],
             extra_compile_args=compile_args,
             libraries=libraries,
         )
-        for name in ("checks", "decimal", "losses", "merge", "network", "sgd", "state", "svmlight", "svmlight_writer")
+        for source in sorted(glob("fastsgd/core/*.pyx"))
     ]
 )

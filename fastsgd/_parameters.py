@@ -10,8 +10,9 @@ import numpy as np
 from . import _validation as check
 from ._sklearn import Estimator, warn
 from ._training import BLOCKS
-from .core.losses import REGISTRY, Loss
+from .core.losses import Loss
 from .core.state import OPTIMIZERS, SCHEDULES, Settings
+from .losses import LOSSES
 
 SCALE_FREE = ("perceptron", "multiclass_perceptron")
 DELTA = 4.0  # what adagrad's sums of squares start from, with its own steps
@@ -150,7 +151,7 @@ class Parameters(Common):
         On real targets normalized's own steps are so long that the last iterate is noisy where columns have outliers.
         """
         named = self.optimizer == "normalized" and self._own_steps and not self.average
-        return named and REGISTRY[self.loss].targets == "real"
+        return named and LOSSES[self.loss].targets == "real"
 
     def _settings(self, sparse: bool, loss: Loss, n_rows: int | None = None) -> Settings:
         eta0, own = self.eta0, self._own_steps

@@ -12,11 +12,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .core.losses import REGISTRY, EpsilonLoss, Loss
+from .core import cross_entropy, losses
+from .core.losses import EpsilonLoss, Loss
 
 __all__ = ["LOSSES", "Loss", "check_gradient", "get_loss", "zero_one"]
 
-LOSSES: Mapping[str, Loss] = MappingProxyType({name: cls() for name, cls in REGISTRY.items()})
+
+def _classes() -> list[type[Loss]]:
+    """All that are compiled and have a name, by what their targets are."""
+    found = [item for module in (cross_entropy, losses) for item in vars(module).values() if isinstance(item, type)]
+    named = [cls for cls in found if issubclass(cls, Loss) and cls.name]
+    return sorted(named, key=lambda cls: ("sign", "real", "class").index(cls.targets))
+
+
+LOSSES: Mapping[str, Loss] = MappingProxyType({cls.name: cls() for cls in _classes()})
 
 
 def get_loss(name: str, *, epsilon: float = 0.1) -> Loss:
@@ -42,7 +51,7 @@ def get_loss(name: str, *, epsilon: float = 0.1) -> Loss:
             "zero_one has derivative 0 almost everywhere, so there is nothing to descend: train on a surrogate such "
             "as 'log_loss', 'hinge', 'modified_huber' or 'perceptron', and evaluate with fastsgd.losses.zero_one"
         )
-    raise ValueError(f"there is no loss {name!r}; choose one of {', '.join(map(repr, REGISTRY))}")
+    raise ValueError(f"there is no loss {name!r}; choose one of {', '.join(map(repr, LOSSES))}")
 
 
 def zero_one(z: ArrayLike, t: ArrayLike) -> NDArray[np.float64]:

@@ -7,7 +7,8 @@ from libc.math cimport fabs, isfinite, log1p
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
 from .adaptive cimport Adaptive
-from .losses cimport Loss, logistic
+from .cross_entropy cimport logistic
+from .losses cimport Loss
 from .rows cimport dense_t, fastsgd_prefetch, index_t, row_prefetch
 from .schedules cimport PA1, StepRule, passive_aggressive
 

@@ -1,4 +1,3 @@
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from numpy.typing import ArrayLike
@@ -16,5 +15,3 @@ class Loss:
 class EpsilonLoss(Loss):
     epsilon: float
     def __init__(self, epsilon: float = 0.1) -> None: ...
-
-REGISTRY: Mapping[str, type[Loss]]

@@ -2,6 +2,8 @@
 # cython: freethreading_compatible=True
 """Losses: each is one class, its formula in the docstring and its value and derivative in `evaluate`.
 
+Here are those that need few more lines than their formulas; those with logarithms are in `cross_entropy`.
+
 Two kinds share one signature. A loss of one score (`joint = False`) reads z[0] and t[0] only; with K
 outputs it is called once per output. A loss of K scores (`joint = True`) sees them all, with the
 target as K numbers: the indicator of the class, or, for softmax, probabilities.
@@ -10,9 +12,7 @@ target as K numbers: the indicator of the class, or, for softmax, probabilities.
 """
 
 cimport cython
-from libc.math cimport exp, expm1, fabs, isinf, ldexp, log
-from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcpy
+from libc.math cimport exp, expm1, fabs, isinf
 
 import numpy as np
 
@@ -148,140 +148,7 @@ cdef class Loss:
         return type(self), ()
 
 
-cdef inline double log_of_sum(double a, double s) noexcept nogil:
-    """log(1 + a) for a >= 0 and s = 1 + a as rounded, to about an ulp.
-
-    Instead of log1p, whose branches by the size of a are mispredicted on most rows. s = 2^k (1 + f) with 1 + f between
-    sqrt(1/2) and sqrt(2), and log(1 + f) = 2 artanh(f / (2 + f)) with the minimax polynomial of fdlibm's e_log.c; what
-    s lost of a in rounding is put back to first order.
-    """
-    cdef uint64_t bits
-    cdef int64_t k
-    cdef double f, u, u2, u4, odd, even, half
-    memcpy(&bits, &s, 8)
-    bits += <uint64_t>0x3ff0000000000000 - <uint64_t>0x3fe6a09e667f3bcd
-    k = <int64_t>(bits >> 52) - 0x3ff
-    bits = (bits & <uint64_t>0x000fffffffffffff) + <uint64_t>0x3fe6a09e667f3bcd
-    memcpy(&f, &bits, 8)
-    f -= 1
-    u = f / (2 + f)
-    u2 = u * u
-    u4 = u2 * u2
-    even = u4 * (3.999999999940941908e-01 + u4 * (2.222219843214978396e-01 + u4 * 1.531383769920937332e-01))
-    odd = u2 * (6.666666666666735130e-01 + u4 * (2.857142874366239149e-01 + u4 * (
-        1.818357216161805012e-01 + u4 * 1.479819860510658591e-01)))
-    half = 0.5 * f * f
-    # log(2) in two parts, the first with zeros for k's digits.
-    return k * 6.93147180369123816490e-01 - (
-        (half - (u * (half + even + odd) + (k * 1.90821492927058770002e-10 + (a - (s - 1)) / s))) - f)
-
-
-# Of y + e^y = c: the root, and its slope 1 / (1 + e^y), at the middles of the RISE_STEPS intervals between
-# c + 4 = 2^k and 2^(k + 1), k < RISE_OCTAVES.
-cdef enum:
-    RISE_BITS = 5
-    RISE_STEPS = 32
-    RISE_OCTAVES = 8
-
-cdef double[RISE_STEPS * RISE_OCTAVES][2] RISES
-
-
-cdef double logistic_rise(double m, double p, double w) noexcept nogil:
-    """How far the margin m rises when followed for w: the D with D + e^m (e^D - 1) = w; p is sigma(-m).
-
-    The new margin y has y + e^y = w + m + e^m. A long way is the one to a near root out of a table, and a short one
-    from there; what the table does not have is looked for.
-    """
-    cdef double c = w + m + (1 - p) / p + 4, middle
-    cdef double[2][3] choice
-    cdef uint64_t bits
-    cdef const double* root
-    cdef bint far = p * w >= 0.1
-    if w <= 0 or p == 0:
-        return 0.0
-    if far & ((c < 1) | (c >= (1 << RISE_OCTAVES))):
-        return long_rise(m, w)
-    memcpy(&bits, &c, 8)
-    bits -= <uint64_t>0x3ff << 52
-    root = RISES[(bits >> (52 - RISE_BITS)) & (RISE_STEPS * RISE_OCTAVES - 1)]
-    bits = bits >> (52 - RISE_BITS) << (52 - RISE_BITS) | <uint64_t>1 << (51 - RISE_BITS)
-    bits += <uint64_t>0x3ff << 52
-    memcpy(&middle, &bits, 8)
-    # Chosen without a branch, which would often be mispredicted.
-    choice[0][0], choice[0][1], choice[0][2] = 0, p, w
-    choice[1][0], choice[1][1], choice[1][2] = root[0] - m, root[1], c - middle
-    return choice[far][0] + short_rise(choice[far][1], choice[far][2])
-
-
-cdef inline double short_rise(double p, double w) noexcept nogil:
-    """The D, |D| < 0.1, with p D + (1 - p) (e^D - 1) = p w.
-
-    One of Halley's steps from the beginning of the series of D in p w gives all digits.
-    """
-    cdef double q = 1 - p, D = p * w, D2 = D * D, D4, growth, excess, slope
-    D -= q * D2 * (0.5 - D * (0.5 * q - 1.0 / 6) + D2 * (q * (0.625 * q - 5.0 / 12) + 1.0 / 24))
-    D2 = D * D
-    D4 = D2 * D2
-    growth = D + D2 * ((0.5 + D * (1.0 / 6)) + D2 * (1.0 / 24 + D * (1.0 / 120)) + D4 * (
-        (1.0 / 720 + D * (1.0 / 5040)) + D2 * (1.0 / 40320 + D * (1.0 / 362880))))
-    excess, slope = p * (D - w) + q * growth, 1 + q * growth
-    return D - 2 * excess * slope / (2 * slope * slope - excess * (slope - p))
-
-
-cdef double long_rise(double m, double w) noexcept nogil:
-    """The same by Halley's steps, which cube the error, from an upper bound; divided by e^m if that is large."""
-    cdef double e = exp(-fabs(m)), least = min(m, 0.0), linear, curved, D, growth, excess, slope
-    cdef int _
-    linear, curved = 1.0 if m <= 0 else e, e if m <= 0 else 1.0
-    D = w * linear / (linear + curved)
-    if D > 1:
-        D = min(D, log(w * linear + curved) - least)
-    for _ in range(32):
-        growth = curved * expm1(D) if D < 1 else exp(least + D) - curved  # exp(D) may be too large
-        slope = growth + curved + linear
-        excess = (growth + linear * (D - w)) / slope
-        excess /= 1 - excess * (growth + curved) / (2 * slope)
-        D -= excess
-        if fabs(excess) <= 1e-5 * min(D, 1.0):
-            break
-    return D if D > 0 else 0.0
-
-
-cdef void fill_rises() noexcept:
-    cdef Py_ssize_t i
-    cdef double c
-    for i in range(RISE_STEPS * RISE_OCTAVES):
-        c = ldexp(RISE_STEPS + i % RISE_STEPS + 0.5, i // RISE_STEPS - RISE_BITS)
-        # From m = -4, where c + 4 = e^m.
-        RISES[i][0] = long_rise(-4, c - exp(-4.0)) - 4
-        RISES[i][1] = 1 / (1 + exp(RISES[i][0]))
-
-
-fill_rises()
-
-
 # One score, targets -1 / +1; m = t z is the margin.
-
-cdef class LogLoss(Loss):
-    """log(1 + e^-m), derivative -t sigma(-m): logistic regression's cross-entropy.
-
-    t between -1 and 1 stands for the probability u = (t + 1) / 2 of the class +1, as in softmax:
-    u log(1 + e^-z) + (1 - u) log(1 + e^z), derivative sigma(z) - u.
-    """
-
-    name = "log_loss"
-    followed = True
-
-    def _accepts(self, t):
-        return np.all(np.abs(t) <= 1)
-
-    cdef double evaluate(self, const double* z, const double* t, Py_ssize_t outputs, double* g) noexcept nogil:
-        cdef double rest, e = logistic(z[0], t[0], g, &rest)
-        return log_of_sum(e, 1 + e) + rest
-
-    cdef double follow(self, double z, double t, double s, double q, double g) noexcept nogil:
-        return g if fabs(t) != 1 or q <= 0 else -t * logistic_rise(t * z, fabs(g) / s, s * q) / q
-
 
 cdef class Hinge(Loss):
     """max(0, 1 - m), derivative -t if m <= 1 else 0: the linear support vector machine."""
@@ -462,77 +329,6 @@ cdef class SquaredEpsilonInsensitive(EpsilonLoss):
 
 # K scores; t is the indicator of the class y.
 
-cdef class Softmax(Loss):
-    """logsumexp(z) - z_y, derivative p - onehot(y), p = softmax(z): the softmax-cross-entropy.
-
-    With probabilities t in place of the class: sum_k t_k (logsumexp(z) - z_k), derivative p sum_k t_k - t.
-    """
-
-    name = "softmax"
-    joint = True
-    targets = "class"
-    _indicator_rule = "numbers >= 0"
-
-    def _accepts(self, t):
-        return np.issubdtype(t.dtype, np.number) and (t >= 0).all()
-
-    cdef double evaluate(self, const double* z, const double* t, Py_ssize_t outputs, double* g) noexcept nogil:
-        cdef Py_ssize_t k, top = 0
-        cdef double rest = 0.0, lost = 0.0, total = 0.0, e, value, share
-        for k in range(1, outputs):
-            if z[k] > z[top]:
-                top = k
-        for k in range(outputs):
-            total += t[k]
-            if k != top:
-                e = exp_difference(z[k], z[top])
-                g[k] = e
-                add(&rest, &lost, e)
-        if rest < 1e-300:
-            rest = subnormal_sum(z, outputs, top)
-        value = total * log_of_sum(rest, 1 + rest)
-        share = total / (1 + rest)
-        for k in range(outputs):
-            if k != top:
-                g[k] = g[k] * share - t[k]
-                if t[k] != 0:
-                    value += 2 * (t[k] * (0.5 * z[top] - 0.5 * z[k]))   # halves, lest the difference overflows
-        # p_top is near 1 or near t_top where the row is well classified: subtract what is small instead.
-        g[top] = (total - t[top]) - rest * share if 2 * t[top] > total else share - t[top]
-        return value
-
-
-cdef inline double exp_difference(double low, double high) noexcept nogil:
-    """e^(low - high), low <= high; the subtraction's rounding error is put back (Dekker's two-sum)."""
-    cdef double d = low - high, back, error, e
-    if d < -746:
-        return 0.0
-    back = d - low
-    error = (low - (d - back)) - (high + back)
-    e = exp(d)
-    return e + e * error
-
-
-cdef inline void add(double* total, double* lost, double term) noexcept nogil:
-    """Kahan's summation: no digit is lost with many classes."""
-    cdef double grown
-    term -= lost[0]
-    grown = total[0] + term
-    lost[0] = (grown - total[0]) - term
-    total[0] = grown
-
-
-cdef double subnormal_sum(const double* z, Py_ssize_t outputs, Py_ssize_t top) noexcept nogil:
-    """sum_k e^(z_k - z_top) over the others where each is so small that its own last digit is coarse."""
-    cdef Py_ssize_t k
-    cdef double total = 0.0, lost = 0.0, root
-    for k in range(outputs):
-        if k != top:
-            root = ldexp(exp_difference(0.5 * z[k], 0.5 * z[top]), 500)
-            add(&total, &lost, root * root)
-    return ldexp(total, -1000)
-
-
 cdef class MulticlassHinge(Loss):
     """max(0, 1 + max_{k != y} z_k - z_y), derivative +1 at the violator, -1 at y (Crammer, Singer 2001)."""
 
@@ -571,12 +367,3 @@ cdef inline double rival_loss(const double* z, const double* t, Py_ssize_t outpu
         return 0.0
     g[rival], g[y] = 1.0, -1.0
     return violation
-
-
-def _leaves(cls):
-    below = cls.__subclasses__()
-    return [leaf for sub in below for leaf in _leaves(sub)] if below else [cls]
-
-
-# name -> class, in the order of this file
-REGISTRY = {cls.name: cls for cls in _leaves(Loss)}

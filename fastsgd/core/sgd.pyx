@@ -14,11 +14,12 @@ from .adaptive cimport (
     NORMALIZED, SGD, Adaptive, Rule, adaptive_scores, adaptive_step, apply_bias_gradient, apply_gradient,
     gather_gradient, planes_of, set_step,
 )
+from .cross_entropy cimport LogLoss
 from .job cimport (
     Bounds, Job, differentiate, find_row, look_ahead, look_at_signals, plan_move, read_target, row_begin,
     row_bounds, shrink,
 )
-from .losses cimport LogLoss, Loss
+from .losses cimport Loss
 from .rows cimport (
     SHORT_ROW, Account, axpys_dots, dense_t, dot, fastsgd_prefetch, index_t, row_add, row_norm, row_scores,
     row_scores_apart, row_step,
