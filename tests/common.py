@@ -14,6 +14,11 @@ REAL = ("squared_error", "huber", "epsilon_insensitive", "squared_epsilon_insens
 ONE_SCORE = tuple(name for name in LOSSES if name not in JOINT)
 PRECISION = {np.float64: 1e-10, np.float32: 1e-4}  # relative to the largest coefficient
 LAYOUTS = ("dense", "csr32", "csr64")
+CASES = [  # losses, and the classes to train them on
+    *((loss, 2) for loss in ONE_SCORE),
+    *((loss, 4) for loss in (*ONE_SCORE, *JOINT)),
+    *((loss, "real") for loss in REAL),
+]
 
 
 def make_data(n=40, d=7, K=2, *, zeros=0.35, seed=0):
@@ -74,10 +79,22 @@ def assert_close(actual, expected, tolerance, message=""):
     assert worst <= tolerance * largest, f"{message}: {worst:.2g} off, where the largest is {largest:.2g}"
 
 
+def solution(model):
+    """Coefficients and intercepts, (K, d + 1)."""
+    return np.c_[np.atleast_2d(model.coef_), model.intercept_]
+
+
+def assert_identical(one, other):
+    """The same bits, objectives and number of steps."""
+    assert np.array_equal(solution(one), solution(other))
+    assert one.loss_curve_ == other.loss_curve_
+    assert one.t_ == other.t_
+
+
 def assert_same_model(model, expected, tolerance, message=""):
     """An estimator against the reference: coefficients, intercepts, objectives, number of steps."""
     W, b = expected.solution
-    assert_close(np.c_[np.atleast_2d(model.coef_), model.intercept_], np.c_[W, b], tolerance, f"{message}: coef_")
+    assert_close(solution(model), np.c_[W, b], tolerance, f"{message}: coef_")
     assert_close(model.loss_curve_, expected.loss_curve, tolerance, f"{message}: loss_curve_")
     assert model.t_ == expected.t, f"{message}: t_"
 

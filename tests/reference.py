@@ -126,22 +126,9 @@ class Reference:
         pulled = np.where(W > 0, np.maximum(0, W - (self.u + q)), np.minimum(0, W + np.where(W < 0, self.u - q, 0)))
         self.W[:, columns], self.q[:, columns] = pulled, q + pulled - W
 
-    def fit(self, X, T, s=None, *, epochs=1, tol=None, n_iter_no_change=5):
-        """Go over the rows in order, `epochs` times or until the criterion is met; l1 then reaches every weight."""
-        s = np.ones(len(X)) if s is None else s
-        X, T, s = X[s > 0], T[s > 0], s[s > 0]
-        best, misses = np.inf, 0
-        for _ in range(epochs):
-            batches = [slice(i, i + self.batch_size) for i in range(0, len(X), self.batch_size)]
-            step = self.step if self.optimizer is None else self.optimizer.step
-            objective = sum(step(X[rows], T[rows], s[rows]) for rows in batches) / s.sum()
-            self.loss_curve.append(objective)
-            misses = misses + 1 if tol is not None and objective > best - tol else 0
-            best = min(best, objective)
-            if misses == n_iter_no_change and self.schedule == "adaptive" and self.eta0 > 1e-6:
-                self.eta0, misses = self.eta0 / 5, 0
-            elif misses == n_iter_no_change:
-                break
+    def fit(self, X, T, s=None, **how):
+        """As `run_epochs`; l1 then reaches every weight."""
+        run_epochs(self, self.step if self.optimizer is None else self.optimizer.step, X, T, s, **how)
         self.truncate(np.full(X.shape[1], True))
         return self
 
@@ -149,3 +136,20 @@ class Reference:
     def solution(self):
         """(W, b): the mean of the iterates after each step, if any were averaged, or else the last one."""
         return (self.W_sum / self.averaged, self.b_sum / self.averaged) if self.averaged else (self.W, self.b)
+
+
+def run_epochs(model, step, X, T, s=None, *, epochs=1, tol=None, n_iter_no_change=5):
+    """Go over the rows in order, `epochs` times or until the criterion is met, batch by batch."""
+    s = np.ones(len(X)) if s is None else s
+    X, T, s = X[s > 0], T[s > 0], s[s > 0]
+    best, misses = np.inf, 0
+    for _ in range(epochs):
+        batches = [slice(i, i + model.batch_size) for i in range(0, len(X), model.batch_size)]
+        objective = sum(step(X[rows], T[rows], s[rows]) for rows in batches) / s.sum()
+        model.loss_curve.append(objective)
+        misses = misses + 1 if tol is not None and objective > best - tol else 0
+        best = min(best, objective)
+        if misses == n_iter_no_change and model.schedule == "adaptive" and model.eta0 > 1e-6:
+            model.eta0, misses = model.eta0 / 5, 0
+        elif misses == n_iter_no_change:
+            break

@@ -4,7 +4,7 @@ As `reference`, of z = W2 g(W1 x + b1) + b2: W1 is (h, d), W2 (K, h). A penalty 
 """
 
 import numpy as np
-from reference import LOSSES, sigmoid
+from reference import LOSSES, run_epochs, sigmoid
 
 # g(a), and g'(a) from y = g(a).
 ACTIVATIONS = {
@@ -75,21 +75,9 @@ class ReferenceNetwork:
             step = eta * self.means[i] / (np.sqrt(self.sums[i]) + self.epsilon)
         return self.parameters[i] - np.where(moving, step, 0)
 
-    def fit(self, X, T, s=None, *, epochs=1, tol=None, n_iter_no_change=10):
-        """Go over the rows in order, `epochs` times or until the criterion is met."""
-        s = np.ones(len(X)) if s is None else s
-        X, T, s = X[s > 0], T[s > 0], s[s > 0]
-        best, misses = np.inf, 0
-        for _ in range(epochs):
-            batches = [slice(i, i + self.batch_size) for i in range(0, len(X), self.batch_size)]
-            objective = sum(self.step(X[rows], T[rows], s[rows]) for rows in batches) / s.sum()
-            self.loss_curve.append(objective)
-            misses = misses + 1 if tol is not None and objective > best - tol else 0
-            best = min(best, objective)
-            if misses == n_iter_no_change and self.schedule == "adaptive" and self.eta0 > 1e-6:
-                self.eta0, misses = self.eta0 / 5, 0
-            elif misses == n_iter_no_change:
-                break
+    def fit(self, X, T, s=None, *, n_iter_no_change=10, **how):
+        """As `run_epochs`."""
+        run_epochs(self, self.step, X, T, s, n_iter_no_change=n_iter_no_change, **how)
         return self
 
     @property

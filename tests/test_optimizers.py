@@ -6,22 +6,13 @@ import mpmath
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from common import JOINT, LAYOUTS, ONE_SCORE, REAL, assert_close, compare, estimator, lay_out, make_data
+from common import CASES, LAYOUTS, REAL, assert_close, compare, estimator, lay_out, make_data, solution
 
 from fastsgd import SGDClassifier, SGDRegressor, losses
 
 OPTIMIZERS = ("adagrad", "normalized", "ftrl", "adam")
 STEPS = ({"learning_rate": "optimal"}, {"learning_rate": "constant", "eta0": 0.2})
 PENALTIES = {"ftrl": (None, "l2", "l1", "elasticnet")}
-CASES = [
-    *((loss, 2) for loss in ONE_SCORE),
-    *((loss, 4) for loss in (*ONE_SCORE, *JOINT)),
-    *((loss, "real") for loss in REAL),
-]
-
-
-def solution(model):
-    return np.c_[np.atleast_2d(model.coef_), model.intercept_]
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

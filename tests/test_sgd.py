@@ -1,4 +1,4 @@
-"""The kernels, through the estimators: against the reference, against hand calculations, against each other."""
+"""The kernels, through the estimators: against the reference and against each other."""
 
 from itertools import product
 
@@ -6,33 +6,28 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from common import (
+    CASES,
     JOINT,
     LAYOUTS,
-    ONE_SCORE,
     PENALTIES,
     PRECISION,
-    REAL,
     SCHEDULES,
     as_targets,
     assert_close,
+    assert_identical,
     assert_same_model,
     compare,
     estimator,
     lay_out,
     make_data,
+    solution,
     train_reference,
 )
 
 import fastsgd
-from fastsgd import Perceptron, SGDClassifier, SGDRegressor
 
 # Strong enough that the steps of 'optimal' start at 2 and that l1 truncates.
 ALPHA = 0.05
-CASES = [
-    *((loss, 2) for loss in ONE_SCORE),
-    *((loss, 4) for loss in (*ONE_SCORE, *JOINT)),
-    *((loss, "real") for loss in REAL),
-]
 
 
 def settings(schedule, loss="hinge"):
@@ -41,16 +36,6 @@ def settings(schedule, loss="hinge"):
     eta0 = {"pa1": 0.5, "pa2": 0.01 if grows else 0.1}.get(schedule, 0.1)
     adaptive = {"tol": 10.0, "n_iter_no_change": 1, "max_iter": 20}  # every epoch but the first divides eta0
     return {"learning_rate": schedule, "eta0": eta0, **(adaptive if schedule == "adaptive" else {})}
-
-
-def solution(model):
-    return np.c_[np.atleast_2d(model.coef_), model.intercept_]
-
-
-def assert_identical(one, other):
-    assert np.array_equal(solution(one), solution(other))
-    assert one.loss_curve_ == other.loss_curve_
-    assert one.t_ == other.t_
 
 
 # Against the reference
@@ -386,140 +371,3 @@ def test_slices_of_an_epoch_do_not_show(layout, monkeypatch):
             sliced = estimator("softmax", y, random_state=0, **options).fit(A, y)
         assert np.array_equal(solution(whole), solution(sliced))
         assert_close(sliced.loss_curve_, whole.loss_curve_, 1e-14)  # a sum of other partial sums
-
-
-# Shuffling
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_random_state_reproduces_the_order(layout):
-    X, y, _ = make_data(K=3)
-    A = lay_out(X, layout)
-
-    def fit(random_state, shuffle=True):
-        return solution(estimator("log_loss", y, shuffle=shuffle, random_state=random_state).fit(A, y))
-
-    assert np.array_equal(fit(0), fit(0))
-    assert np.array_equal(fit(np.random.RandomState(5)), fit(np.random.RandomState(5)))
-    assert np.array_equal(fit(np.random.default_rng(5)), fit(np.random.default_rng(5)))
-    assert not np.array_equal(fit(0), fit(1))
-    assert not np.array_equal(fit(0), fit(0, shuffle=False))
-    assert np.array_equal(fit(0, shuffle=False), fit(1, shuffle=False))
-
-
-def visits(n, epochs, random_state, layout="dense"):
-    """The steps at which each row was visited in the last epoch.
-
-    Row i touches weight i alone; with eta_t = 1 / (2 t) and squared error, w_i <- w_i + (1 - w_i) / (2 t).
-    """
-    options = {"learning_rate": "invscaling", "power_t": 1.0, "eta0": 0.5, "penalty": None, "fit_intercept": False}
-    A, y = lay_out(np.eye(n), layout), np.ones(n)
-    model = estimator("squared_error", y, shuffle=True, random_state=random_state, max_iter=epochs, **options).fit(A, y)
-    if epochs == 1:
-        return 0.5 / model.coef_
-    before = estimator("squared_error", y, shuffle=True, random_state=random_state, max_iter=epochs - 1, **options)
-    before.fit(A, y)
-    return 0.5 * (1 - before.coef_) / (model.coef_ - before.coef_)
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("n", [2, 3, 50, 1000])
-def test_every_epoch_visits_each_row_once(n, layout):
-    for random_state in range(3):
-        orders = [visits(n, epochs, random_state, layout) for epochs in (1, 2, 3)]
-        for epoch, steps in enumerate(orders):
-            assert_close(np.sort(steps), epoch * n + np.arange(1, n + 1), 1e-9)
-        if n > 3:
-            assert np.abs(orders[0] - np.arange(1, n + 1)).max() > 1
-            assert np.abs(orders[1] - n - orders[0]).max() > 1  # another order in every epoch
-
-
-def test_all_orders_are_equally_likely():
-    counts = {}
-    for random_state in range(4800):
-        order = tuple(np.rint(visits(4, 1, random_state)).astype(int))
-        counts[order] = counts.get(order, 0) + 1
-    assert len(counts) == 24
-    assert sum((count - 200) ** 2 / 200 for count in counts.values()) < 49.7  # chi^2, 23 degrees: one in a thousand
-
-
-def test_shuffled_epochs_train_on_the_order_that_they_visit():
-    """Not only the right rows, but each with its own target and weight."""
-    X, y, _ = make_data(n=9, K=3)
-    weights = np.linspace(0.5, 2, 9)
-    order = np.argsort(visits(9, 1, 7))
-    shuffled = estimator("softmax", y, shuffle=True, random_state=7, max_iter=1).fit(X, y, sample_weight=weights)
-    sorted_by_hand = estimator("softmax", y, max_iter=1).fit(X[order], y[order], sample_weight=weights[order])
-    assert_identical(shuffled, sorted_by_hand)
-
-
-# By hand
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_full_batch_perceptron_by_hand(layout):
-    """From W = 0 every row is a tie and counts; then the second row alone is wrong, twice; then none is."""
-    X = np.array([[4.0, 0.0], [-2.0, 1.0], [-1.0, -1.0], [-4.0, -1.0]])
-    y = np.array(["pro", "pro", "con", "con"])
-    steps = [  # w1, w2, b after each step, and the mean loss before it
-        (1.75, 0.75, 0.0, 0.0),  # mean of t x = ((4, 0) + (-2, 1) + (1, 1) + (4, 1)) / 4
-        (1.25, 1.00, 0.25, 2.75 / 4),  # margin of row 2: -3.5 + 0.75; + (-2, 1) / 4, + 1 / 4
-        (0.75, 1.25, 0.50, 1.25 / 4),  # -2.5 + 1 + 0.25
-        (0.75, 1.25, 0.50, 0.0),  # -1.5 + 1.25 + 0.5 = 0.25 is right
-    ]
-    for n_steps in range(1, 5):
-        model = Perceptron(batch_size=4, max_iter=n_steps, tol=None, shuffle=False, intercept_decay=1.0)
-        model.fit(lay_out(X, layout), y)
-        assert solution(model).tolist() == [list(steps[n_steps - 1][:3])]
-        assert model.loss_curve_ == [step[3] for step in steps[:n_steps]]
-    assert model.predict(X).tolist() == y.tolist()
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_rosenblatt_perceptron_by_hand(layout):
-    """(1, 0)+ is a tie: w = (1, 0), b = 1. (2, -1)- is wrong, z = 3: w = (-1, 1), b = 0. (1, 1)+ is a tie, z = 0."""
-    X, y = lay_out(np.array([[1.0, 0.0], [2.0, -1.0], [1.0, 1.0]]), layout), [1, -1, 1]
-    model = Perceptron(max_iter=1, tol=None, shuffle=False, intercept_decay=1.0).fit(X, y)
-    assert solution(model).tolist() == [[0, 2, 1]]
-    assert model.loss_curve_ == [1.0]  # (0 + 3 + 0) / 3
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_mini_batch_of_logistic_regression_by_hand(layout):
-    """At z = 0 dL/dz = -t / 2. Batch 1: ((1, 2)+ and (3, 0)-) / 2; batch 2: (2, 2)+ alone, again at z = 0."""
-    X, y = lay_out(np.array([[1.0, 2.0], [3.0, 0.0], [2.0, 2.0]]), layout), [1, 0, 1]
-    options = {"learning_rate": "constant", "eta0": 1.0, "penalty": None, "batch_size": 2, "shuffle": False}
-    model = SGDClassifier("log_loss", max_iter=1, tol=None, intercept_decay=1.0, **options).fit(X, y)
-    # -((1, 2) (-1/2) + (3, 0) (1/2)) / 2 = (-1/2, 1/2), b stays 0; then + (2, 2) / 2, b = 1/2
-    assert solution(model).tolist() == [[0.5, 1.5, 0.5]]
-    assert model.loss_curve_ == pytest.approx([np.log(2)], rel=1e-15)
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_least_squares_with_l2_and_an_average_by_hand(layout):
-    """eta = 1/2, alpha = 1/2: W is multiplied by 3/4, then moved by -(z - t) x / 2."""
-    X, y = lay_out(np.array([[1.0], [2.0]]), layout), [2.0, 1.0]
-    options = {"learning_rate": "constant", "eta0": 0.5, "alpha": 0.5, "fit_intercept": False, "shuffle": False}
-    last = SGDRegressor(max_iter=1, tol=None, **options).fit(X, y)
-    # w = 0 + 2 / 2 = 1; z = 2, w = 3/4 - (2 - 1) 2 / 2 = -1/4
-    assert last.coef_.tolist() == [-0.25]
-    # (2^2 / 2 + 0 + (2 - 1)^2 / 2 + (1/2) 1^2 / 2) / 2
-    assert last.loss_curve_ == [(2 + 0.5 + 0.25) / 2]
-    assert SGDRegressor(max_iter=1, tol=None, average=True, **options).fit(X, y).coef_.tolist() == [(1 - 0.25) / 2]
-
-
-def test_softmax_step_by_hand():
-    """From W = 0 all p = 1/3: the class's row moves by 2/3 eta x, the others by -1/3 eta x."""
-    model = estimator("softmax", np.array([1]), penalty=None, learning_rate="constant", eta0=3.0, max_iter=1)
-    model.partial_fit([[1.0, 2.0]], [1], classes=[0, 1, 2])
-    assert_close(solution(model), [[-1, -2, -1], [2, 4, 2], [-1, -2, -1]], 1e-15)
-
-
-def test_crammer_singer_step_by_hand():
-    """From W = 0 the first rival, class 0, violates the margin; then class 2 does, at equality: 1 + 0 - 1 >= 0."""
-    model = estimator("multiclass_hinge", np.array([1]), penalty=None, learning_rate="constant", eta0=1.0)
-    model.partial_fit([[1.0, 0.0]], [1], classes=[0, 1, 2])
-    assert solution(model).tolist() == [[-1, 0, -1], [1, 0, 1], [0, 0, 0]]
-    model.partial_fit([[0.0, 1.0]], [1])
-    assert solution(model).tolist() == [[-1, 0, -1], [1, 1, 2], [0, -1, -1]]
-    assert model.loss_curve_ == [1.0, 0.0]
