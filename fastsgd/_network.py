@@ -53,20 +53,20 @@ class Network(Trained):
     def _check_each_parameter(self) -> None:
         super()._check_each_parameter()
         self._units()
-        check.check_choice(self, "activation", tuple(network.ACTIVATIONS))
+        self._check_choice("activation", tuple(network.ACTIVATIONS))
         if isinstance(self.solver, str) and self.solver == "lbfgs":
             raise ValueError(
                 "solver 'lbfgs' is no stochastic gradient descent, and there is none here; take 'adam', or for a small "
                 "data set scikit-learn's"
             )
-        check.check_choice(self, "solver", SOLVERS)
-        check.check_choice(self, "learning_rate", SCHEDULES)
-        check.check_number(self, "learning_rate_init", 0, open_low=True)
+        self._check_choice("solver", SOLVERS)
+        self._check_choice("learning_rate", SCHEDULES)
+        self._check_number("learning_rate_init", 0, open_low=True)
         if not (isinstance(self.batch_size, str) and self.batch_size == "auto"):
-            check.check_number(self, "batch_size", 1, integer=True)
+            self._check_number("batch_size", 1, integer=True)
         for name in ("beta_1", "beta_2"):
-            check.check_number(self, name, 0, 1, open_high=True)
-        check.check_number(self, "epsilon", 0, open_low=True)
+            self._check_number(name, 0, 1, open_high=True)
+        self._check_number("epsilon", 0, open_low=True)
 
     def _units(self) -> int:
         """h, the number of hidden units."""
@@ -80,7 +80,7 @@ class Network(Trained):
                 f"{type(self).__name__} has one: give (h,), h being the number of its units"
             )
         if len(sizes) != 1 or isinstance(sizes[0], bool) or not isinstance(sizes[0], Integral) or sizes[0] < 1:
-            check.refuse(self, "hidden_layer_sizes", "(h,), h >= 1 being the number of hidden units")
+            self._refuse("hidden_layer_sizes", "(h,), h >= 1 being the number of hidden units")
         return int(sizes[0])
 
     def _remedy(self) -> str:

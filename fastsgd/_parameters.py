@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
-from . import _validation as check
 from ._sklearn import Estimator, warn
 from ._training import BLOCKS
 from .core.losses import Loss
@@ -58,27 +58,65 @@ class Common(Estimator):
 
     def _check_each_parameter(self) -> None:
         for name in ("early_stopping", "warm_start"):
-            check.check_flag(self, name)
+            self._check_flag(name)
         if not (isinstance(self.shuffle, str) and self.shuffle == BLOCKS):
-            check.check_flag(self, "shuffle", f"True, False or {BLOCKS!r}")
-        check.check_number(self, "alpha", 0)
-        check.check_number(self, "max_iter", 1, integer=True)
-        check.check_number(self, "tol", 0, none=True)
+            self._check_flag("shuffle", f"True, False or {BLOCKS!r}")
+        self._check_number("alpha", 0)
+        self._check_number("max_iter", 1, integer=True)
+        self._check_number("tol", 0, none=True)
         if not isinstance(self.verbose, (bool, np.bool_)):
-            check.check_number(self, "verbose", 0)
+            self._check_number("verbose", 0)
         if not isinstance(self.random_state, (np.random.Generator, np.random.RandomState)):
-            check.check_number(self, "random_state", 0, 2**32 - 1, integer=True, none=True)
-        check.check_number(self, "power_t", -np.inf, open_low=True)
+            self._check_number("random_state", 0, 2**32 - 1, integer=True, none=True)
+        self._check_number("power_t", -np.inf, open_low=True)
         if self.power_t < 0:
             warn("Negative values for `power_t` are deprecated, as in scikit-learn: steps grow", FutureWarning)
-        check.check_number(self, "validation_fraction", 0, 1, open_low=True, open_high=True)
-        check.check_number(self, "n_iter_no_change", 1, integer=True)
-        check.check_number(self, "n_jobs", -np.inf, integer=True, none=True)
+        self._check_number("validation_fraction", 0, 1, open_low=True, open_high=True)
+        self._check_number("n_iter_no_change", 1, integer=True)
+        self._check_number("n_jobs", -np.inf, integer=True, none=True)
         if not (self.scoring is None or isinstance(self.scoring, str) or callable(self.scoring)):
-            check.refuse(self, "scoring", "'loss', the name of a scorer, a callable (estimator, X, y) or None")
+            self._refuse("scoring", "'loss', the name of a scorer, a callable (estimator, X, y) or None")
         callbacks = () if self.callbacks is None else self.callbacks
         if not isinstance(callbacks, (list, tuple)) or not all(callable(callback) for callback in callbacks):
-            check.refuse(self, "callbacks", "a list of callables, called with a record of each epoch, or None")
+            self._refuse("callbacks", "a list of callables, called with a record of each epoch, or None")
+
+    def _check_choice(self, name: str, choices: tuple[Any, ...]) -> None:
+        value = getattr(self, name)
+        if not any(value is choice or (isinstance(value, str) and value == choice) for choice in choices):
+            self._refuse(name, f"one of {', '.join(map(repr, choices))}")
+
+    def _check_flag(self, name: str, what: str = "True or False") -> None:
+        if not isinstance(getattr(self, name), (bool, np.bool_, Integral)):
+            self._refuse(name, what)
+
+    def _check_number(
+        self,
+        name: str,
+        low: float,
+        high: float = np.inf,
+        *,
+        integer: bool = False,
+        open_low: bool = False,
+        open_high: bool = False,
+        none: bool = False,
+    ) -> None:
+        """A parameter is a number of a range, closed but at infinity and where said; `none` lets None pass."""
+        value = getattr(self, name)
+        if value is None and none:
+            return
+        kind = Integral if integer else Real
+        fits = isinstance(value, kind) and not isinstance(value, bool)
+        if fits:
+            fits = (low < value if open_low else low <= value) and (value < high if open_high else value <= high)
+        if not fits or (value == np.inf):
+            left, right = "(" if open_low else "[", ")" if open_high or high == np.inf else "]"
+            what = f"{'an int' if integer else 'a float'} in the range {left}{low}, {high}{right}"
+            self._refuse(name, what + (" or None" if none else ""))
+
+    def _refuse(self, name: str, what: str) -> None:
+        raise ValueError(
+            f"The {name!r} parameter of {type(self).__name__} must be {what}, got {getattr(self, name)!r} instead."
+        )
 
 
 class Parameters(Common):
@@ -99,21 +137,21 @@ class Parameters(Common):
 
     def _check_each_parameter(self) -> None:
         super()._check_each_parameter()
-        check.check_choice(self, "penalty", ("l2", "l1", "elasticnet", None))
-        check.check_choice(self, "learning_rate", tuple(SCHEDULES))
-        check.check_choice(self, "optimizer", tuple(OPTIMIZERS))
-        check.check_flag(self, "tune_eta0")
-        check.check_flag(self, "fit_intercept")
-        check.check_number(self, "l1_ratio", 0, 1, none=True)
+        self._check_choice("penalty", ("l2", "l1", "elasticnet", None))
+        self._check_choice("learning_rate", tuple(SCHEDULES))
+        self._check_choice("optimizer", tuple(OPTIMIZERS))
+        self._check_flag("tune_eta0")
+        self._check_flag("fit_intercept")
+        self._check_number("l1_ratio", 0, 1, none=True)
         if self.penalty == "elasticnet" and self.l1_ratio is None:
             raise ValueError("l1_ratio must be set when penalty is 'elasticnet': a float in the range [0, 1]")
-        check.check_number(self, "epsilon", 0)
-        check.check_number(self, "eta0", 0, open_low=True)
-        check.check_number(self, "batch_size", 1, integer=True)
+        self._check_number("epsilon", 0)
+        self._check_number("eta0", 0, open_low=True)
+        self._check_number("batch_size", 1, integer=True)
         if not isinstance(self.average, (bool, np.bool_)):
-            check.check_number(self, "average", 1, integer=True)
+            self._check_number("average", 1, integer=True)
         if self.intercept_decay != "auto":
-            check.check_number(self, "intercept_decay", 0)
+            self._check_number("intercept_decay", 0)
         if self.tune_eta0 and self.loss in SCALE_FREE:
             raise ValueError(f"tune_eta0 has nothing to find with loss {self.loss!r}: eta0 only scales its model")
         if self.optimizer != "sgd":

@@ -1,6 +1,6 @@
-"""Whatever the user passes -> checked arrays, or an error that says what is wrong and where.
+"""Whatever data the user passes -> checked arrays, or an error that says what is wrong and where.
 
-The only place that checks: the kernels trust what comes from here. Arrays are copied only where the kernels
+The only place that checks data: the kernels trust what comes from here. Arrays are copied only where the kernels
 cannot read them as they are (another dtype, byte order or memory layout).
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -400,46 +400,3 @@ def _check_finite(values: Array, name: str) -> None:
     bad = _first(checks.first_nonfinite, values)
     if bad >= 0:
         raise ValueError(f"Input {name} contains {'NaN' if np.isnan(values[bad]) else 'infinity'} at position {bad}.")
-
-
-def check_choice(estimator: Any, name: str, choices: tuple[Any, ...]) -> None:
-    value = getattr(estimator, name)
-    if not any(value is choice or (isinstance(value, str) and value == choice) for choice in choices):
-        refuse(estimator, name, f"one of {', '.join(map(repr, choices))}")
-
-
-def check_flag(estimator: Any, name: str, what: str = "True or False") -> None:
-    if not isinstance(getattr(estimator, name), (bool, np.bool_, Integral)):
-        refuse(estimator, name, what)
-
-
-def check_number(
-    estimator: Any,
-    name: str,
-    low: float,
-    high: float = np.inf,
-    *,
-    integer: bool = False,
-    open_low: bool = False,
-    open_high: bool = False,
-    none: bool = False,
-) -> None:
-    """A parameter is a number of a range, closed but at infinity and where said; `none` lets None pass."""
-    value = getattr(estimator, name)
-    if value is None and none:
-        return
-    kind = Integral if integer else Real
-    fits = isinstance(value, kind) and not isinstance(value, bool)
-    if fits:
-        fits = (low < value if open_low else low <= value) and (value < high if open_high else value <= high)
-    if not fits or (value == np.inf):
-        left, right = "(" if open_low else "[", ")" if open_high or high == np.inf else "]"
-        what = f"{'an int' if integer else 'a float'} in the range {left}{low}, {high}{right}"
-        refuse(estimator, name, what + (" or None" if none else ""))
-
-
-def refuse(estimator: Any, name: str, what: str) -> None:
-    raise ValueError(
-        f"The {name!r} parameter of {type(estimator).__name__} must be {what}, "
-        f"got {getattr(estimator, name)!r} instead."
-    )

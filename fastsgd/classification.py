@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from . import _validation as check
 from ._classifier import Classifier
 from ._linear import LinearSGD
 from .losses import get_loss
@@ -269,4 +268,4 @@ class SGDClassifier(Classifier, LinearSGD):
             name = type(self).__name__
             raise ValueError(f"The 'loss' parameter of {name} must be another, got {self.loss!r}: {error}") from error
         if self.class_weight is not None and not isinstance(self.class_weight, dict):
-            check.check_choice(self, "class_weight", ("balanced", None))
+            self._check_choice("class_weight", ("balanced", None))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from . import _validation as check
 from ._classifier import Classifier
 from ._network import Network
 from ._regressor import Regressor
@@ -211,7 +210,7 @@ class MLPClassifier(Classifier, Network):
 
     def _check_each_parameter(self) -> None:
         super()._check_each_parameter()
-        check.check_choice(self, "loss", CLASS_LOSSES)
+        self._check_choice("loss", CLASS_LOSSES)
 
 
 class MLPRegressor(Regressor, Network):
@@ -308,4 +307,4 @@ n_features_in_, feature_names_in_
 
     def _check_each_parameter(self) -> None:
         super()._check_each_parameter()
-        check.check_choice(self, "loss", ("squared_error",))
+        self._check_choice("loss", ("squared_error",))

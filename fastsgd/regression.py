@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from . import _validation as check
 from ._arrays import Array
 from ._linear import LinearSGD
 from ._regressor import Regressor
@@ -114,7 +113,7 @@ callbacks, n_jobs, optimizer, tune_eta0
 
     def _check_each_parameter(self) -> None:
         super()._check_each_parameter()
-        check.check_choice(self, "loss", REAL_LOSSES)
+        self._check_choice("loss", REAL_LOSSES)
 
     def _remedy(self) -> str:
         remedy = super()._remedy()  # of normalized it speaks of targets already
