@@ -9,7 +9,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -28,6 +28,7 @@ from ._stream import Coder, Streamed, look_at_labels
 from ._training import BLOCKS, Epoch, Progress, Session
 from ._validation import check_rows
 from .core.state import Settings, State
+from .core.svmlight import Chunk
 from .disk import INDEX, Base
 from .io import save_archive
 from .losses import get_loss
@@ -108,9 +109,15 @@ class Run:
     def _train_on_stream(self) -> None:
         args = self.args
         parse = partial(parsed, args.file, args.features, args.dtype, args.zero_based, self.readers)
-        chunks = parse()
-        first = next(chunk for chunk in chunks if chunk.labels.size)
-        passes: list[Iterator[Any]] = [chain([first], chunks)]  # of standard input there is only this one
+        with closing(parse()) as chunks:  # with an error its threads end, too
+            first = next(chunk for chunk in chunks if chunk.labels.size)
+            # Of standard input there is only this one pass.
+            self._train_on_chunks(first, [chain([first], chunks)], parse)
+
+    def _train_on_chunks(
+        self, first: Chunk, passes: list[Iterator[Chunk]], parse: Callable[[], Iterator[Chunk]]
+    ) -> None:  # fmt: skip
+        args = self.args
         estimator = self.estimator = self._new_estimator(average=2**62 if args.average else False, shuffle=args.shuffle)
         estimator._check_parameters()
         coder = self._coder(first)
@@ -145,7 +152,6 @@ class Run:
                 self.trained = time.perf_counter()
                 estimator._run(source, coder.loss, state, settings, coder.fitted, epochs=args.max_iter)
             finally:
-                chunks.close()  # type: ignore[attr-defined]
                 self.zero_based = source.first == 0
 
     @contextmanager

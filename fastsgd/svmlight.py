@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -237,7 +237,7 @@ def parsed(
     dtype: npt.DTypeLike = np.float32,
     zero_based: ZeroBased = "auto",
     n_jobs: int | None = None,
-) -> Iterator[Chunk]:
+) -> Generator[Chunk]:
     """The file in chunks of about a megabyte of text, checked, ids as in the text; parameters as in `iter_svmlight`."""
     options = Options(path, n_features, dtype, zero_based=zero_based, n_jobs=n_jobs)
     columns = Columns(options)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from svmlight_data import assert_no_threads
 
 import fastsgd
 from fastsgd import load_csr, load_svmlight
@@ -316,6 +317,7 @@ def test_resume_needs_the_same_run(run, write, tmp_path, capsys):
     ):
         assert main(["train", *map(str, [*options, *more])]) == 1
         assert message in capsys.readouterr().err
+        assert_no_threads()  # that read the stream
     path.write_text(rows(101, ["-1", "1"]))
     assert main(["train", *map(str, options)]) == 1
     assert "file was" in capsys.readouterr().err
