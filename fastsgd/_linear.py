@@ -178,10 +178,10 @@ class LinearSGD(Parameters, Trained):
             coef, intercept, scale = coefficients(state, state.weights), state.bias, state.scale
         else:
             coef, intercept = self._coefficients()
-        rows = self._known_rows(X, values=False)
+        rows = self._known_rows(X, scored=True)
         scores = decision(rows, coef, intercept, scale=scale, threads=count_threads(self.n_jobs))
-        if rows.sparse and checks.first_nonfinite(scores.reshape(-1)) >= 0:  # as a value that is not finite makes them
-            check.check_values(rows, X)
+        if rows.sparse and checks.first_nonfinite(scores.reshape(-1)) >= 0:  # as wrong columns and values make them
+            check.check_contents(rows, X)
         return scores
 
     def densify(self) -> Self:

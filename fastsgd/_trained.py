@@ -297,11 +297,12 @@ class Trained(Common, Archived):
     def _new_rows(self, X: Any) -> Rows:
         return check.check_rows(X, threads=count_threads(self.n_jobs))
 
-    def _known_rows(self, X: Any, dtype: Any = None, *, values: bool = True) -> Rows:
-        """Rows checked as by `check_rows`, whose columns are those of the model."""
+    def _known_rows(self, X: Any, dtype: Any = None, *, scored: bool = False) -> Rows:
+        """Rows checked as by `check_rows`, whose columns are those of the model; it is to score them, maybe."""
         name = type(self).__name__
         check.check_names(X, vars(self).get("feature_names_in_"), name)
-        rows = check.check_rows(X, dtype=dtype, values=values, threads=count_threads(self.n_jobs))
+        scored_by = self.n_features_in_ if scored else None
+        rows = check.check_rows(X, dtype=dtype, scored_by=scored_by, threads=count_threads(self.n_jobs))
         check.check_features(rows, self.n_features_in_, name)
         return rows
 

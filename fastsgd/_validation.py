@@ -51,7 +51,7 @@ class Rows:
         return [self.indptr[first : first + step + 1] for first in range(0, n, step)]
 
 
-def check_rows(X: Any, *, dtype: Any = None, values: bool = True, threads: int = 1) -> Rows:
+def check_rows(X: Any, *, dtype: Any = None, scored_by: int | None = None, threads: int = 1) -> Rows:
     """Check a matrix of features.
 
     Parameters
@@ -61,8 +61,9 @@ def check_rows(X: Any, *, dtype: Any = None, values: bool = True, threads: int =
     dtype : dtype, optional
         float32 or float64 to convert to; by default these are kept and everything else becomes float64
         (float16 becomes float32).
-    values : bool, default=True
-        Whether to look for NaN and infinities in CSR rows; if not, the caller does.
+    scored_by : int, optional
+        How many features the model has that scores the rows next. What CSR rows of as many hold is not looked at then:
+        a wrong column or value makes a score that is not finite, and the caller goes by that (`check_contents`).
     threads : int, default=1
         How many look at large data.
 
@@ -71,7 +72,7 @@ def check_rows(X: Any, *, dtype: Any = None, values: bool = True, threads: int =
     ValueError, TypeError
         If X is not two-dimensional, is empty, has text, NaN, infinities or malformed CSR arrays.
     """
-    rows = read_rows(X, dtype, values, threads)
+    rows = read_rows(X, dtype, True, threads, scored_by)
     n, d = rows.shape
     if not n or not d:
         what = "feature(s)" if n else "sample(s)"
@@ -83,18 +84,18 @@ def check_rows(X: Any, *, dtype: Any = None, values: bool = True, threads: int =
     return rows
 
 
-def read_rows(X: Any, dtype: Any = None, values: bool = False, threads: int = 1) -> Rows:
+def read_rows(X: Any, dtype: Any = None, values: bool = False, threads: int = 1, scored_by: int | None = None) -> Rows:
     """`check_rows` without a check of the counts and of dense values; of those of CSR rows, if not `values`."""
     plain = unpack(X, dtype)
     if isinstance(plain, CSR):
-        return _check_csr(plain, X, dtype, values, threads)
+        return _check_csr(plain, X, dtype, values, threads, scored_by)
     if hasattr(plain, "tocsr"):
         if plain.ndim != 2:
             raise ValueError(f"Expected a 2-dimensional sparse container, got {plain.ndim} dimensions")
         if plain.format != "csr":
             _check_convertible(plain)
             plain = plain.tocsr()
-        return _check_csr(plain, X, dtype, values, threads)
+        return _check_csr(plain, X, dtype, values, threads, scored_by)
     dense = as_floats(as_matrix(plain), dtype, "X")
     return Rows(dense.reshape(-1), NO_COLUMNS, None, dense.shape)
 
@@ -141,7 +142,7 @@ def _first(find: Callable[[Array], int], array: Array, piece: int = PIECE, threa
     return min(found, default=-1)
 
 
-def _check_csr(csr: Any, X: Any, dtype: Any, values: bool, threads: int) -> Rows:
+def _check_csr(csr: Any, X: Any, dtype: Any, values: bool, threads: int, scored_by: int | None) -> Rows:
     """CSR that the caller gave, maybe as the table X; also a check of the values where `values`, in the same pass."""
     data = as_floats(np.asarray(csr.data), dtype, "X")
     indices, indptr = _as_indices(csr.indices, "indices"), _as_indices(csr.indptr, "indptr")
@@ -155,23 +156,28 @@ def _check_csr(csr: Any, X: Any, dtype: Any, values: bool, threads: int) -> Rows
     if n < 0 or d < 0 or indptr.size != n + 1:
         raise ValueError(f"malformed CSR: indptr has length {indptr.size}, which does not fit shape {(n, d)}")
     rows = Rows(data, indices, indptr, (n, d))
-    sound = indptr.item(0) == 0 <= rows.nnz <= data.size
+    sound, names = indptr.item(0) == 0 <= rows.nnz <= data.size, d != scored_by
     if sound and rows.nnz <= PIECE:
-        sound = checks.is_sound(data, indices, indptr, d, values)
+        sound = checks.is_sound(data, indices, indptr, d, names, names and values)
     elif sound:
-        sound = _are_sound(rows, values, threads)
+        sound = _are_sound(rows, names, names and values, threads)
     if not sound:
         _check_bounds(rows)
-        _check_columns(rows)
-        check_values(rows, X)
+        check_contents(rows, X)
     return rows
 
 
-def _are_sound(rows: Rows, values: bool, threads: int) -> bool:
+def check_contents(rows: Rows, X: Any) -> None:
+    """What CSR rows hold: columns that there are, no NaN and no infinities."""
+    _check_columns(rows)
+    check_values(rows, X)
+
+
+def _are_sound(rows: Rows, names: bool, values: bool, threads: int) -> bool:
     answers = list[bool]()
 
     def look(bounds: Array) -> None:
-        answers.append(checks.is_sound(rows.data, rows.indices, bounds, rows.shape[1], values))
+        answers.append(checks.is_sound(rows.data, rows.indices, bounds, rows.shape[1], names, values))
 
     for_each(look, rows.bounds(), threads)
     return all(answers)

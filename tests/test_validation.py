@@ -22,9 +22,10 @@ from bad_input import (
     regressor,
     run,
 )
+from common import assert_close
 
 import fastsgd
-from fastsgd import CSR
+from fastsgd import CSR, SGDClassifier
 
 # --- X
 
@@ -151,6 +152,40 @@ def test_faults_are_named_in_large_data(n_jobs, monkeypatch):
             bad = put(put(X, (row, column), np.nan), (N - 1, D - 1), np.inf if row < N - 1 else np.nan)
             refuses("fit", layout(bad), rf"NaN at row {row}, column {column}\b", model=model)
         np.testing.assert_array_equal(model.fit(layout(X), Y).coef_, classifier().fit(layout(X), Y).coef_)
+
+
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("classes", [2, 3, 20])
+@pytest.mark.parametrize("n_jobs", [1, 3])
+def test_scores_of_many_rows_name_the_fault(index, dtype, classes, n_jobs, monkeypatch):
+    """Their columns are looked at some thousands of nonzeros at a time, just before these are scored."""
+    monkeypatch.setattr(fastsgd._scores, "NONZEROS_PER_SLICE", 6000)
+    random, d = np.random.default_rng(0), 30
+    lengths = np.append(random.integers(0, d, 700), 0)
+    bounds = np.append(0, np.cumsum(lengths)).astype(index)
+    indices = np.concatenate([random.permutation(d)[:length] for length in lengths]).astype(index)
+    good = CSR(random.standard_normal(indices.size).astype(dtype), indices, bounds, (lengths.size, d))
+    model = SGDClassifier(max_iter=1, tol=None, random_state=0, n_jobs=n_jobs)
+    model.fit(random.standard_normal((200, d)).astype(dtype), np.arange(200) % classes)
+    scores = model.decision_function(good)
+    expected = good.to_scipy() @ model.coef_.T + model.intercept_
+    assert_close(scores.reshape(expected.shape), expected, 1e-5 if dtype == np.float32 else 1e-12)
+    one_by_one = [model.decision_function(good.to_scipy()[[i]])[0] for i in range(0, lengths.size, 20)]
+    np.testing.assert_array_equal(scores[::20], one_by_one)
+    for position in (0, 2047, 2048, 2049, 4095, 4096, 6000, indices.size // 2, indices.size - 1):
+        row = np.searchsorted(bounds, position, side="right") - 1
+        for column in (-1, d, np.iinfo(index).max, np.iinfo(index).min):
+            bad = CSR(good.data, put(indices, position, column), bounds, good.shape)
+            with pytest.raises(ValueError, match=rf"^malformed CSR: row {row} names column {column}, outside 0 .. 29$"):
+                model.decision_function(bad)
+            later = CSR(put(good.data, position - 1, np.nan), bad.indices, bounds, (lengths.size, d + 1))
+            wrong = "malformed CSR" if column != d else "NaN at row"  # before the number of columns
+            with pytest.raises(ValueError, match=wrong):
+                model.decision_function(later)
+        bad = CSR(put(good.data, position, np.inf), indices, bounds, good.shape)
+        with pytest.raises(ValueError, match=f"infinity at row {row}, column {indices[position]};"):
+            model.predict(bad)
 
 
 @pytest.mark.parametrize("shape", [(N, D, 1), (N,), (N, -1), (-1, D), (N + 1, D), (None, D), "ab"])

@@ -7,7 +7,7 @@ from libc.math cimport fabs, isfinite
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from .adaptive cimport ADAM, SGD, pitch_of, planes_of
-from .rows cimport dense_t, index_t
+from .rows cimport any_outside, dense_t, index_t
 from .state cimport State
 
 import numpy as np
@@ -15,8 +15,6 @@ import numpy as np
 cdef extern from "simd.h" nogil:
     int fastsgd_any_nonfinite_f32(const float* values, Py_ssize_t n)
     int fastsgd_any_nonfinite_f64(const double* values, Py_ssize_t n)
-    int fastsgd_any_outside_u32(const uint32_t* columns, Py_ssize_t n, uint32_t d)
-    int fastsgd_any_outside_u64(const uint64_t* columns, Py_ssize_t n, uint64_t d)
     Py_ssize_t fastsgd_descents_u32(const uint32_t* columns, Py_ssize_t n)
     Py_ssize_t fastsgd_descents_u64(const uint64_t* columns, Py_ssize_t n)
 
@@ -59,21 +57,16 @@ def first_nonfinite(const floating[::1] values):
 
 
 def is_sound(const floating[::1] data, const integer[::1] columns, const bound_t[::1] indptr, Py_ssize_t d,
-             bint values):
-    """Whether CSR rows are: bounds that do not fall and are inside the data, columns of 0 .. d - 1; and, if `values`
-    are to be looked at, no NaN and no infinities."""
+             bint names, bint values):
+    """Whether CSR rows are: bounds that do not fall and are inside the data; and, as far as these are to be looked at,
+    columns (`names`) of 0 .. d - 1, and `values` that are neither NaN nor infinite."""
     cdef Py_ssize_t i, n = indptr.shape[0] - 1, first = indptr[0], last = indptr[n]
     cdef bint faulty = first < 0 or last > data.shape[0]
     with nogil:
         for i in range(n):
             faulty |= indptr[i + 1] < indptr[i]
-        if not faulty:
-            if integer is int32_t:
-                # Unsigned, every valid int32 is below 2^31.
-                faulty = fastsgd_any_outside_u32(<const uint32_t*>&columns[0] + first, last - first,
-                                                 <uint32_t>min(d, <Py_ssize_t>1 << 31))
-            else:
-                faulty = fastsgd_any_outside_u64(<const uint64_t*>&columns[0] + first, last - first, <uint64_t>d)
+        if names and not faulty:
+            faulty = any_outside(&columns[0] + first, last - first, d)
         if values and not faulty:
             faulty = any_nonfinite(&data[0] + first, last - first)
     return not faulty

@@ -188,15 +188,20 @@ FASTSGD_DEFINE_CSR_CHOICE(double, f64, int64_t, i64)
 #define FASTSGD_COUNTED(columns, j) (j)
 
 #define FASTSGD_DEFINE_ONE(T, TS, I, IS, AT)                                                       \
-    /* One output: x . w, its weights `pitch` apart; and ||x||^2, if `squares` is given. */        \
+    /* One output: x . w, its weights `pitch` apart; and ||x||^2, if `squares` is given. Unless it is 0, memory is asked\
+     * for the nonzeros `ahead`, of this row or not: where rows are read one after the other. */   \
     FASTSGD_INLINE double fastsgd_dot_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, const T *w,\
-                                                  ptrdiff_t pitch, double *squares)                \
+                                                  ptrdiff_t pitch, double *squares, ptrdiff_t ahead)\
     {                                                                                              \
         fastsgd_four_##TS all = {0}, xs, same;                                                     \
         double sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0, tail_squares = 0;                           \
         ptrdiff_t j = 0;                                                                           \
         (void)columns;                                                                             \
         for (; j + 4 <= nnz; j += 4) {                                                             \
+            if (ahead != 0) {                                                                      \
+                FASTSGD_PREFETCH_FAR(x + j, ahead);                                                \
+                FASTSGD_PREFETCH_FAR(columns + j, ahead);                                          \
+            }                                                                                      \
             sum0 += (double)(x[j] * w[AT(columns, j) * pitch]);                                    \
             sum1 += (double)(x[j + 1] * w[AT(columns, j + 1) * pitch]);                            \
             sum2 += (double)(x[j + 2] * w[AT(columns, j + 2) * pitch]);                            \
@@ -248,7 +253,8 @@ FASTSGD_DEFINE_ONE(double, f64, int32_t, i32, FASTSGD_NAMED)
 FASTSGD_DEFINE_ONE(double, f64, int64_t, i64, FASTSGD_NAMED)
 FASTSGD_DEFINE_ONE(double, f64, uint8_t, u8, FASTSGD_COUNTED)
 
-#define fastsgd_dot(x, columns, ...) FASTSGD_PICK(fastsgd_dot, x, columns)(x, columns, __VA_ARGS__)
+#define fastsgd_dot(x, columns, ...) FASTSGD_PICK(fastsgd_dot, x, columns)(x, columns, __VA_ARGS__, 0)
+#define fastsgd_dot_ahead(x, columns, ...) FASTSGD_PICK(fastsgd_dot, x, columns)(x, columns, __VA_ARGS__)
 #define fastsgd_axpy(x, columns, ...) FASTSGD_PICK(fastsgd_axpy, x, columns)(x, columns, __VA_ARGS__)
 
 #endif

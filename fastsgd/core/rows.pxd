@@ -6,7 +6,7 @@
 # memory both ways.
 
 from cython cimport floating
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 ctypedef uint8_t dense_t
 
@@ -32,6 +32,7 @@ cdef extern from "csr.h" nogil:
     void dots "fastsgd_dots"(...)       # (x, columns, nnz, w, K, pitch, z)
     void axpys "fastsgd_axpys"(...)     # (x, columns, nnz, w, K, c)
     double dot "fastsgd_dot"(...)       # (x, columns, nnz, w, pitch, squares)
+    double dot_ahead "fastsgd_dot_ahead"(...)   # (x, columns, nnz, w, pitch, squares, ahead)
     void axpy "fastsgd_axpy"(...)       # (x, columns, nnz, w, c)
     void axpys_dots "fastsgd_axpys_dots"(...)   # (x, d, w, K, c, next, z): dense rows, in one pass over w
 
@@ -42,9 +43,14 @@ cdef extern from "steps.h" nogil:
     void row_step "fastsgd_step"(...)   # (x, columns, nnz, w, received, average, K, c, account)
     void settle_all "fastsgd_settle"(...)   # (w, received, average, n, account)
 
+cdef extern from "simd.h" nogil:
+    int fastsgd_any_outside_u32(const uint32_t* columns, Py_ssize_t n, uint32_t d)
+    int fastsgd_any_outside_u64(const uint64_t* columns, Py_ssize_t n, uint64_t d)
+
 cdef enum:
     SHORT_ROW = 64      # columns below which a call to the vector kernels costs more than it saves,
     LONGEST_PREFETCH = 1024
+    MOST_ASKED = 512    # nonzeros of a row whose weights are asked for: they should fit the cache
     LONG_ROW = 256      # and for the norm, whose inlined loop has vectors too
 
 
@@ -88,6 +94,25 @@ cdef inline void row_prefetch(const floating* x, const index_t* columns, Py_ssiz
     fastsgd_prefetch(x + start, nnz * sizeof(floating))
     if index_t is not dense_t:
         fastsgd_prefetch(columns + start, nnz * sizeof(index_t))
+
+
+cdef inline void weights_prefetch(const index_t* columns, Py_ssize_t nnz, const floating* w, Py_ssize_t K,
+                                  Py_ssize_t pitch) noexcept nogil:
+    """Ask memory for the feature-major weights of a row."""
+    cdef Py_ssize_t j
+    for j in range(min(nnz, MOST_ASKED)):
+        fastsgd_prefetch(w + columns[j] * pitch, K * sizeof(floating))
+
+
+cdef inline bint any_outside(const index_t* columns, Py_ssize_t n, Py_ssize_t d) noexcept nogil:
+    """Whether a column is not of 0 .. d - 1."""
+    if index_t is int32_t:
+        # Unsigned, every valid int32 is below 2^31.
+        return fastsgd_any_outside_u32(<const uint32_t*>columns, n, <uint32_t>min(d, <Py_ssize_t>1 << 31))
+    elif index_t is int64_t:
+        return fastsgd_any_outside_u64(<const uint64_t*>columns, n, <uint64_t>d)
+    else:
+        return False
 
 
 cdef inline Py_ssize_t column(const index_t* columns, Py_ssize_t j) noexcept nogil:

@@ -35,6 +35,10 @@
 #define FASTSGD_KERNEL static
 #endif
 
+/* Of an array's element so many further on, which need not exist. */
+#define FASTSGD_PREFETCH_FAR(from, ahead)                                                          \
+    FASTSGD_PREFETCH((const void *)((uintptr_t)(from) + (uintptr_t)(ahead) * sizeof *(from)))
+
 /* Vectors of the compiler: it splits what the CPU has not. Elsewhere arrays stand in. */
 #if defined(__GNUC__) || defined(__clang__)
 #define FASTSGD_VECTOR(T, n) __attribute__((vector_size((n) * sizeof(T))))
