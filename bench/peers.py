@@ -1,26 +1,30 @@
 """Time to quality beside other trainers of logistic regression: how soon is the test log loss within 0.5 % of the best?
 
-    python bench/peers.py --data FOLDER             train what peers.json lacks, then table and plot (about 20 minutes)
+    python bench/peers.py --data FOLDER             train what peers.json lacks, then table and plot
     python bench/peers.py --data FOLDER --only a9a  one data set; --redo trains again what is there
     python bench/peers.py --draw                    table and plot from peers.json alone
 
-Wall time from arrays in memory to the model, of the run with the right budget and settings: each contender tries the
-same grid, l2 strengths ALPHAS and, if it has a step size, STEPS, with 1, 2 and 4 epochs (or iterations of a solver),
-the better half of them with 8, and so on by doubling, for SECONDS in all or until nothing changes. The best is the
-lowest test log loss that any of them reaches. "fastsgd adagrad" and "fastsgd normalized" try nothing: they have no
-setting but the budget. On SMALL data, where a seed can decide, every point is a mean over SEEDS of them, where the
-contender has a seed. Vowpal Wabbit reads its cache file, written before; all others read
-arrays of float32. One thread each but for "fastsgd, 2 threads". Every contender runs in a process of its own, and one
-that fails, or is not installed, is left out and named.
+Seconds are wall time from arrays of float32 in memory to the model (Vowpal Wabbit: from its cache file, rows shuffled
+once, -b large enough for every weight), of the one run with the right setting and number of passes. The target is 0.5 %
+(--within) above the lowest test log loss that any contender reaches; all are tuned on the test loss. Every contender
+has a process of its own, the same strengths of l2, ALPHAS (per row), and if it has a step size, a grid of them: STEPS
+for plain SGD, ours and scikit-learn's, OWN for our other optimisers (ours with softmax and one-versus-rest), VW_STEPS
+for Vowpal Wabbit (with a tenth of ALPHAS). It trains with 1 pass (or iteration of a solver), then 2, 4 and so on by
+doubling, the best settings of the round before first, until a fifth of the time left is gone, two settings at least;
+from 8 passes on with the better half of them. It ends when its time on that data set (DATA: seconds, runs) is over,
+evaluation included, or when from 16 passes on another doubling gains less than 0.01 %. A point is the mean loss and the
+median time of so many runs, each with its own seed if there is one. One thread each but where the name says more, and
+Vowpal Wabbit, which reads in a second one.
 
-FOLDER holds `load.py` as for table.py. Needs the extra `peers`, and takes vowpalwabbit, snapml and cyanure if they are
-installed.
+FOLDER holds `load.py` as for table.py. Needs the extra `peers`. A contender that fails, or is not installed, is named
+with the reason, and the exit status is 1.
 """
 
 import argparse
 import contextlib
 import json
 import os
+import pickle
 import subprocess
 import sys
 import tempfile
@@ -30,17 +34,19 @@ from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
+from contenders import ALPHAS, CONTENDERS, OWN, STEPS, VW_STEPS, settings_of
 
 HERE = Path(__file__).parent
-DATA = ["a9a", "sms_spam", "RCV1-like", "imdb_bigram", "newsgroups20", "fashion_mnist"]
-ALPHAS = [1e-7, 1e-6, 1e-5, 1e-4]
-# "optimal" is 1 / (alpha (t0 + t)); a number s is a step of s over the rows' mean squared length, falling with
-# t^-0.25, or constant under averaging.
-STEPS = ["optimal", 0.1, 1.0, 10.0, "averaged 0.3"]
-VW_STEPS = [0.1, 0.5, 2.0]  # its updates are normalised already; 0.5 is its default
+# Seconds of each contender, about 23 minutes in all, and runs a point: many where a seed decides.
+DATA = {
+    "a9a": (7, 5),
+    "sms_spam": (7, 20),
+    "RCV1-like": (16, 1),
+    "imdb_bigram": (14, 1),
+    "newsgroups20": (16, 1),
+    "fashion_mnist": (18, 1),
+}
 BUDGETS = [2**i for i in range(11)]
-SECONDS = 25
-SMALL, SEEDS = ("a9a", "sms_spam"), 5
 
 
 class Data:
@@ -51,164 +57,16 @@ class Data:
 
         load = {"RCV1-like": rcv1_like, "a9a": a9a}.get(name, lambda: shared(name))
         self.X, y, self.X_test, y_test = load()
-        self.classes, self.y = np.unique(y, return_inverse=True)
-        self.y_test = np.searchsorted(self.classes, y_test)
-        self.K, self.n = len(self.classes), self.X.shape[0]
+        classes, self.y = np.unique(y, return_inverse=True)
+        self.y_test = np.searchsorted(classes, y_test)
+        self.K, self.n = len(classes), self.X.shape[0]
         squares = self.X.multiply(self.X) if sp.issparse(self.X) else self.X**2
         self.length = float(squares.sum() / self.n)
+        self.runs = DATA[name][1]
 
     def loss(self, proba):
         chosen = np.asarray(proba, np.float64)[np.arange(len(self.y_test)), self.y_test]
         return float(-np.log(np.maximum(chosen, 1e-15)).mean())
-
-
-def stochastic(estimator, loss_of, **more):
-    """Settings of fastsgd's and scikit-learn's SGDClassifier, which are the same."""
-
-    def train(data, alpha, step, budget, seed):
-        options = {"learning_rate": "optimal"}
-        if isinstance(step, float):
-            options = {"learning_rate": "invscaling", "eta0": step / data.length, "power_t": 0.25}
-        elif step != "optimal":
-            size = float(step.split()[1]) / data.length
-            options = {"learning_rate": "constant", "eta0": size, "average": True}
-        model = estimator(
-            loss=loss_of(data), alpha=alpha, max_iter=budget, tol=None, random_state=seed, **options, **more
-        )
-        return model.fit, model.predict_proba
-
-    return train
-
-
-def fastsgd(n_jobs):
-    from fastsgd import SGDClassifier
-
-    return stochastic(SGDClassifier, lambda data: "log_loss" if data.K == 2 else "softmax", n_jobs=n_jobs)
-
-
-def untuned(optimizer):
-    from fastsgd import SGDClassifier
-
-    def train(data, alpha, step, budget, seed):
-        loss = "log_loss" if data.K == 2 else "softmax"
-        model = SGDClassifier(loss, optimizer=optimizer, max_iter=budget, tol=None, random_state=seed)
-        return model.fit, model.predict_proba
-
-    return train
-
-
-def sklearn_sgd():
-    from sklearn.linear_model import SGDClassifier
-
-    return stochastic(SGDClassifier, lambda data: "log_loss")
-
-
-def sklearn_solver(solver):
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.multiclass import OneVsRestClassifier
-
-    def train(data, alpha, step, budget, seed):
-        model = LogisticRegression(solver=solver, C=1 / (alpha * data.n), max_iter=budget, tol=1e-12, random_state=seed)
-        if solver == "liblinear" and data.K > 2:
-            model = OneVsRestClassifier(model)
-        return model.fit, model.predict_proba
-
-    return train
-
-
-def snapml():
-    from snapml import LogisticRegression
-
-    def train(data, alpha, step, budget, seed):
-        model = LogisticRegression(
-            max_iter=budget, regularizer=alpha * data.n, tol=1e-12, n_jobs=1, fit_intercept=True, random_state=seed
-        )
-        return model.fit, model.predict_proba
-
-    return train
-
-
-def cyanure():
-    from cyanure.estimators import Classifier
-
-    def train(data, alpha, step, budget, seed):
-        loss = "logistic" if data.K == 2 else "multiclass-logistic"
-        model = Classifier(
-            loss=loss, lambda_1=alpha, max_iter=budget, tol=1e-12, n_threads=1, verbose=False, duality_gap_interval=1000
-        )
-
-        def proba(X):
-            z = np.asarray(model.decision_function(X), np.float64)
-            z = np.column_stack([-z, z]) / 2 if data.K == 2 else z
-            z = np.exp(z - z.max(axis=1, keepdims=True))
-            return z / z.sum(axis=1, keepdims=True)
-
-        return model.fit, proba
-
-    return train
-
-
-def vowpal_wabbit(folder):
-    from vowpalwabbit import Workspace
-
-    def write(X, y, path, K):
-        X = sp.csr_matrix(X)
-        labels = 2 * y - 1 if K == 2 else y + 1
-        with open(path, "w") as file:
-            for i, label in enumerate(labels):
-                row = slice(X.indptr[i], X.indptr[i + 1])
-                pairs = " ".join(f"{j}:{v:.7g}" for j, v in zip(X.indices[row], X.data[row], strict=True))
-                file.write(f"{label} | {pairs}\n")
-
-    def drive(arguments):
-        workspace = Workspace(arguments + " --quiet")
-        workspace.run_parser()
-        workspace.finish()
-
-    def train(data, alpha, step, budget, seed):
-        rows, test, model, out = (f"{folder}/{name}" for name in ("train", "test", "model", "out"))
-        kind = "--loss_function logistic" + (f" --oaa {data.K} --probabilities" if data.K > 2 else "")
-        kind += f" -b {max(18, int(data.X.shape[1]).bit_length() + 1)}"
-        if not os.path.exists(test):
-            write(data.X, data.y, rows, data.K)
-            write(data.X_test, data.y_test, test, data.K)
-            drive(f"-d {rows} --cache_file {rows}.cache {kind}")
-
-        def fit(X, y):
-            drive(f"-d {rows} --cache_file {rows}.cache {kind} --passes {budget} -l {step} --l2 {alpha} "
-                  f"--holdout_off -f {model}")  # fmt: skip
-
-        def proba(X):
-            drive(
-                f"-d {test} -t -i {model} -p {out} --link=logistic"
-                if data.K == 2
-                else f"-d {test} -t -i {model} -p {out}"
-            )
-            if data.K == 2:
-                p = np.loadtxt(out)
-                return np.column_stack([1 - p, p])
-            lines = [line.split() for line in Path(out).read_text().splitlines()]
-            return np.array([[float(pair.split(":")[1]) for pair in line[: data.K]] for line in lines])
-
-        return fit, proba
-
-    return train
-
-
-CONTENDERS = {
-    "fastsgd": (lambda folder: fastsgd(1), STEPS),
-    "fastsgd, 2 threads": (lambda folder: fastsgd(2), STEPS),
-    "fastsgd adagrad": (lambda folder: untuned("adagrad"), None),
-    "fastsgd normalized": (lambda folder: untuned("normalized"), None),
-    "scikit-learn SGD": (lambda folder: sklearn_sgd(), STEPS),
-    "scikit-learn liblinear": (lambda folder: sklearn_solver("liblinear"), [None]),
-    "scikit-learn saga": (lambda folder: sklearn_solver("saga"), [None]),
-    "scikit-learn lbfgs": (lambda folder: sklearn_solver("lbfgs"), [None]),
-    "Vowpal Wabbit": (vowpal_wabbit, VW_STEPS),
-    "snapml": (lambda folder: snapml(), [None]),
-    "cyanure": (lambda folder: cyanure(), [None]),
-}
-SEEDLESS = ("scikit-learn liblinear", "scikit-learn lbfgs", "Vowpal Wabbit", "snapml", "cyanure")  # or next to
 
 
 def attempt(data, fit, proba):
@@ -218,141 +76,156 @@ def attempt(data, fit, proba):
         fit(data.X, data.y)
         seconds = time.perf_counter() - started
         return seconds, data.loss(proba(data.X_test))
-    except ValueError as error:  # divergence
-        print(f"  {error}", file=sys.stderr)
+    except ValueError as error:
+        if "diverge" not in str(error) and "overflow" not in str(error).lower():
+            raise
         return time.perf_counter() - started, np.inf
 
 
-def run(name, contender, limit):
+def run(data, contender, limit):
     """All points of one contender on one data set: (alpha, step, budget, seconds, test log loss)."""
-    make, steps = CONTENDERS[contender]
-    data, points, spent = Data(name), [], 0.0
-    with tempfile.TemporaryDirectory() as folder:
-        train = make(folder)
-        settings = [(alpha, step) for alpha in ALPHAS for step in steps] if steps else [(None, None)]
-        seeds = SEEDS if name in SMALL and contender not in SEEDLESS else 1
-        fit, _ = train(data, *settings[0], 1, 0)  # what the first call alone does: imports, caches, pages
-        fit(data.X, data.y)
-        for budget in BUDGETS:
-            results = []
-            for alpha, step in settings:
-                if spent > limit:
-                    return points
-                tries = [attempt(data, *train(data, alpha, step, budget, seed)) for seed in range(seeds)]
-                seconds, loss = (float(np.mean(column)) for column in zip(*tries, strict=True))
-                spent += seconds * seeds
-                results.append((loss, (alpha, step)))
-                points.append((alpha, step, budget, seconds, loss))
-            results.sort(key=lambda result: result[0])
-            if budget >= 4:  # earlier, the first steps decide and not the settings
-                settings = [setting for _, setting in results[: max(3, (len(results) + 1) // 2)]]
-            before = [loss for *_, b, _, loss in points if b == budget // 2]
-            if before and budget > 8 and abs(min(before) - results[0][0]) < 1e-5 * results[0][0]:
-                return points
+    train, points = CONTENDERS[contender][0](), []
+    settings = settings_of(contender, data.K)
+    alive, took, best = range(len(settings)), {}, np.inf
+    fit, proba = train(data, *settings[0], 1, 0)  # what the first call alone does: imports, caches, pages
+    fit(data.X, data.y)
+    proba(data.X_test)
+    end = time.perf_counter() + limit
+    for budget in BUDGETS:
+        losses, began = {}, time.perf_counter()
+        for i in alive:
+            begun = time.perf_counter()
+            expected = 2 * took[i] if budget > 1 else max(took.values(), default=0.0)
+            if begun + expected > (end if len(losses) < 2 else began + (end - began) / 5):
+                break
+            tries = [attempt(data, *train(data, *settings[i], budget, seed)) for seed in range(data.runs)]
+            took[i] = time.perf_counter() - begun
+            seconds, losses[i] = float(np.median([t for t, _ in tries])), float(np.mean([loss for _, loss in tries]))
+            if np.isfinite(losses[i]):
+                points.append((*settings[i], budget, seconds, losses[i]))
+        alive = sorted(losses, key=losses.get)
+        if budget >= 4:  # earlier, the first steps decide and not the settings
+            alive = alive[: max(2, (len(alive) + 1) // 2)]
+        if not losses or (budget >= 16 and losses[alive[0]] > (1 - 1e-4) * best):
+            break
+        best = min(best, losses[alive[0]])
     return points
+
+
+def launch(path, contender, seconds):
+    """The points of `run` in a process of its own, or why there are none."""
+    command = [sys.executable, __file__, "--child", str(path), contender, "--seconds", str(seconds)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    most = 60 + 3 * seconds
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=most)
+    except subprocess.TimeoutExpired:
+        return f"failed: more than {most:.0f} seconds"
+    if done.returncode:
+        return "failed: " + (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+    return json.loads(done.stdout.splitlines()[-1]) or "failed: every run diverged"
+
+
+def child(path, contender, seconds):
+    warnings.simplefilter("ignore")
+    with contextlib.redirect_stdout(sys.stderr):
+        points = run(pickle.loads(Path(path).read_bytes()), contender, seconds)
+    print(json.dumps(points))
 
 
 def measure(arguments, path):
     results = json.loads(path.read_text()) if path.exists() else {}
     for name in arguments.only or DATA:
-        for contender in arguments.contenders or CONTENDERS:
-            known = results.setdefault(name, {})
-            if known.get(contender) and not arguments.redo:
-                continue
-            command = [sys.executable, __file__, "--child", name, contender, "--seconds", str(arguments.seconds)]
-            environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-            if arguments.data:
-                environment["FASTSGD_DATA"] = arguments.data
-            try:
-                done = subprocess.run(
-                    command, env=environment, stdout=subprocess.PIPE, text=True, timeout=300 + 4 * arguments.seconds
-                )
-                known[contender] = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
-            except subprocess.TimeoutExpired:
-                known[contender] = None
-            best = min((loss for *_, loss in known[contender] or []), default=None)
-            print(
-                f"{name}, {contender}: " + ("failed" if best is None else f"best test log loss {best:.4f}"), flush=True
-            )
-            path.write_text(json.dumps(results) + "\n")
-
-
-def summary(results):
-    """By data set: the loss to reach, and each contender's seconds to it (None: never)."""
-    for name, contenders in results.items():
-        losses = [loss for points in contenders.values() for *_, loss in points or []]
-        if not losses:
+        known = {} if arguments.redo else results.get(name, {})
+        wanted = [c for c in arguments.contenders or CONTENDERS if not isinstance(known.get(c), list)]
+        if not wanted:
             continue
-        goal = 1.005 * min(losses)
-        times = {}
-        for contender, points in contenders.items():
-            times[contender] = min((s for *_, s, loss in points or [] if loss <= goal), default=None)
-        yield name, goal, times
+        results.setdefault(name, {})
+        with tempfile.TemporaryDirectory() as folder:
+            data = Path(folder) / "data"
+            data.write_bytes(pickle.dumps(Data(name), protocol=5))
+            for contender in wanted:
+                started = time.perf_counter()
+                results[name][contender] = points = launch(data, contender, arguments.seconds or DATA[name][0])
+                path.write_text(json.dumps(results) + "\n")
+                said = points
+                if isinstance(points, list):
+                    alpha, step, passes, seconds, loss = min(points, key=lambda point: point[-1])
+                    said = f"{loss:.4f} after {passes} passes, {seconds:.3g} s; alpha {alpha:g}, step {step or 'own'}"
+                print(f"{name}, {contender}: {said} [{time.perf_counter() - started:.0f} s in all]", flush=True)
 
 
-def table(results):
-    rows = list(summary(results))
-    print("| seconds to a test log loss of | " + " | ".join(f"{name} {goal:.4f}" for name, goal, _ in rows) + " |")
-    print("|---" * (len(rows) + 1) + "|")
-    for contender in CONTENDERS:
+def summary(results, within):
+    """By data set: the best loss, the loss to reach, and each contender's seconds to it (None: never, or text: why)."""
+    for name, contenders in results.items():
+        losses = [points[-1] for tried in contenders.values() if isinstance(tried, list) for points in tried]
+        if losses:
+            goal = (1 + within / 100) * min(losses)
+            times = {}
+            for contender, points in contenders.items():
+                times[contender] = points if isinstance(points, str) else first(points, goal)
+            yield name, min(losses), goal, times
+
+
+def first(points, goal):
+    return min((seconds for *_, seconds, loss in points if loss <= goal), default=None)
+
+
+def table(results, within):
+    """Print it, in Markdown, and what failed; returns how many did."""
+    shown = [c for c in CONTENDERS if any(c in contenders for contenders in results.values())]
+    print("\n| seconds to the target | best loss | target | " + " | ".join(shown) + " | lead |")
+    print("|---" * (len(shown) + 4) + "|")
+    for name, best, goal, times in summary(results, within):
+        reached = {c: t for c, t in times.items() if isinstance(t, float)}
         cells = []
-        for *_, times in rows:
-            best, own = min(filter(None, times.values())), times.get(contender)
-            cell = "–" if own is None else f"{own:.3g}"
-            cells.append(f"**{cell}**" if own == best else cell)
-        print(f"| {contender} | " + " | ".join(cells) + " |")
+        for contender in shown:
+            time_ = times.get(contender)
+            cell = f"{time_:.3g}" if isinstance(time_, float) else "failed" if time_ else "-"
+            cells.append(f"**{cell}**" if time_ == min(reached.values()) else cell)
+        ours, theirs = ([t for c, t in reached.items() if c.startswith("fastsgd") == own] for own in (True, False))
+        lead = f"{min(theirs) / min(ours):.2g}" if ours and theirs else "-"
+        print(f"| {name} | {best:.4f} | {goal:.4f} | " + " | ".join(cells) + f" | {lead} |")
+    print("\nlead: seconds of the first other trainer over those of the first fastsgd.")
+    failed = [f"{n}, {c}: {t}" for n, tried in results.items() for c, t in tried.items() if isinstance(t, str)]
+    print("\n".join(failed))
+    return len(failed)
 
 
-COLORS = dict(
-    zip(
-        CONTENDERS,
-        [
-            "#d62728",
-            "#7f0000",
-            "#e377c2",
-            "#bcbd22",
-            "#1f77b4",
-            "#17becf",
-            "#2ca02c",
-            "#98c379",
-            "#9467bd",
-            "#ff7f0e",
-            "#8c564b",
-        ],
-        strict=True,
-    )
-)
+def frontier(points):
+    """Seconds and losses that nothing sooner is better than: nobody would wait longer for less."""
+    reached = np.inf
+    for *_, seconds, loss in sorted(points, key=lambda point: point[-2]):
+        if loss < reached:
+            reached = loss
+            yield seconds, loss
 
 
-def draw(results, path):
+def draw(results, within, path):
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    rows = list(summary(results))
+    rows = list(summary(results, within))
     if not rows:
         return
     columns = min(3, len(rows))
     height = -(-len(rows) // columns)
-    figure, axes = plt.subplots(height, columns, figsize=(4 * columns, 3.1 * height + 0.7), squeeze=False)
+    figure, axes = plt.subplots(height, columns, figsize=(4.6 * columns, 3.6 * height + 0.9), squeeze=False)
     for axis in axes.flat[len(rows) :]:
         axis.set_visible(False)
-    for axis, (name, goal, _) in zip(axes.flat, rows, strict=False):
-        best = goal / 1.005
-        for contender, points in results[name].items():
-            if not points:
-                continue
-            reached, seconds, losses = np.inf, [], []
-            for *_, s, loss in sorted(points, key=lambda point: point[-2]):
-                if loss < reached:  # nobody would wait longer for less
-                    reached = loss
-                    seconds.append(s)
-                    losses.append(loss)
-            style = {"color": COLORS[contender], "lw": 2.2 if "fastsgd" in contender else 1.3, "ms": 3.5}
-            axis.plot(seconds, losses, "o-", label=contender, zorder=3 if "fastsgd" in contender else 2, **style)
-        axis.axhline(goal, color="0.4", lw=0.8, ls="--", zorder=1)
-        axis.set(xscale="log", title=name, ylim=(best - 0.03 * best, best * 1.4))
+    for axis, (name, best, goal, _) in zip(axes.flat, rows, strict=False):
+        for contender, (*_, color) in CONTENDERS.items():
+            points = results[name].get(contender)
+            if isinstance(points, list):
+                ours = contender.startswith("fastsgd")
+                line = "--" if "threads" in contender else "-"
+                style = {"color": color, "ls": line, "lw": 2.0 if ours else 1.2, "ms": 3.5, "zorder": 3 if ours else 2}
+                marker = "o" if ours else "s"
+                axis.plot(*zip(*frontier(points), strict=True), marker=marker, label=contender, **style)
+        axis.axhline(goal, color="0.4", lw=0.8, ls=":", zorder=1)
+        axis.set(xscale="log", title=name, ylim=(0.985 * best, 1.2 * best))
         axis.grid(alpha=0.25, which="major")
         axis.spines[["top", "right"]].set_visible(False)
     for axis in axes[:, 0]:
@@ -361,10 +234,10 @@ def draw(results, path):
         axis.set_xlabel("seconds of training")
     found = {label: line for axis in axes.flat for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     order = [contender for contender in CONTENDERS if contender in found]
-    figure.legend(
-        [found[c] for c in order], order, loc="lower center", ncols=min(5, 2 * columns), frameon=False, fontsize=9
-    )
-    figure.tight_layout(rect=(0, 0.75 / (3.1 * height + 0.7), 1, 1))
+    lines = [found[contender] for contender in order]
+    wide = min(5, 2 * columns)
+    figure.legend(lines, order, loc="lower center", ncols=wide, frameon=False, fontsize=9, handlelength=3)
+    figure.tight_layout(rect=(0, 0.9 / (3.6 * height + 0.9), 1, 1))
     figure.savefig(path, dpi=150)
     print(f"wrote {path}")
 
@@ -374,24 +247,29 @@ def main():
     parser.add_argument("--data", help="folder with the data sets (default: FASTSGD_DATA)")
     parser.add_argument("--only", nargs="+", choices=DATA, metavar="NAME", help=f"of {', '.join(DATA)}")
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, metavar="NAME", help="some of them")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="training time of a contender on a data set")
+    parser.add_argument("--seconds", type=float, help="time of a contender on a data set, instead of DATA's")
+    parser.add_argument("--within", type=float, default=0.5, help="per cent that the target is above the best")
     parser.add_argument("--redo", action="store_true", help="train again what peers.json has")
     parser.add_argument("--draw", action="store_true", help="train nothing")
     parser.add_argument("--out", type=Path, default=HERE, help="folder of peers.json and peers.png")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        warnings.simplefilter("ignore")
-        with contextlib.redirect_stdout(sys.stderr):
-            points = run(*arguments.child, arguments.seconds)
-        return print(json.dumps(points))
+        return child(*arguments.child, arguments.seconds)
+    if arguments.data:
+        os.environ["FASTSGD_DATA"] = arguments.data
     path = arguments.out / "peers.json"
     if not arguments.draw:
         measure(arguments, path)
     results = json.loads(path.read_text())
-    table(results)
-    draw(results, arguments.out / "peers.png")
+    failed = table(results, arguments.within)
+    print("\n" + __doc__.split("\n\n")[2])  # the rules
+    print(f"\nALPHAS {ALPHAS}\nSTEPS {STEPS}\nOWN {OWN}\nVW_STEPS {VW_STEPS}\nDATA {DATA}")
+    if arguments.seconds:
+        print(f"but {arguments.seconds:g} seconds")
+    draw(results, arguments.within, arguments.out / "peers.png")
+    return int(failed > 0)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
