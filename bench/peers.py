@@ -2,7 +2,7 @@
 
     python bench/peers.py --data FOLDER             train what peers.json lacks, then table and plot
     python bench/peers.py --data FOLDER --only a9a  one data set; --redo trains again what is there
-    python bench/peers.py --draw                    table and plot from peers.json alone
+    python bench/peers.py --draw --within 2         table and plot from peers.json alone, for a target 2 % above the best
 
 Seconds are wall time from arrays of float32 in memory to the model (Vowpal Wabbit: from its cache file, rows shuffled
 once, -b large enough for every weight), of the one run with the right setting and number of passes. The target is 0.5 %
@@ -226,6 +226,7 @@ def draw(results, within, path):
                 axis.plot(*zip(*frontier(points), strict=True), marker=marker, label=contender, **style)
         axis.axhline(goal, color="0.4", lw=0.8, ls=":", zorder=1)
         axis.set(xscale="log", title=name, ylim=(0.985 * best, 1.2 * best))
+        axis.xaxis.set_minor_formatter("")  # its labels would overlap
         axis.grid(alpha=0.25, which="major")
         axis.spines[["top", "right"]].set_visible(False)
     for axis in axes[:, 0]:
