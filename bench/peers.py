@@ -2,7 +2,7 @@
 
     python bench/peers.py --data FOLDER             train what peers.json lacks, then table and plot
     python bench/peers.py --data FOLDER --only a9a  one data set; --redo trains again what is there
-    python bench/peers.py --draw --within 2         table and plot from peers.json alone, for a target 2 % above the best
+    python bench/peers.py --draw --within 2         from peers.json alone; the target 2 % above the best
 
 Seconds are wall time from arrays of float32 in memory to the model (Vowpal Wabbit: from its cache file, rows shuffled
 once, -b large enough for every weight), of the one run with the right setting and number of passes. The target is 0.5 %
