@@ -2,7 +2,6 @@
 
 import sys
 from glob import glob
-from pathlib import Path
 
 from setuptools import Extension, setup
 
@@ -15,13 +14,13 @@ else:
 setup(
     ext_modules=[
         Extension(
-            f"fastsgd.core.{Path(source).stem}",
-            [source],
+            f"fastsgd.core.{name}",
+            [f"fastsgd/core/{name}.pyx"],
             include_dirs=["fastsgd/core"],
             depends=[*glob("fastsgd/core/*.h"), *glob("fastsgd/core/*.pxd")],
             extra_compile_args=compile_args,
             libraries=libraries,
         )
-        for source in sorted(glob("fastsgd/core/*.pyx"))
+        for name in sorted(file.removesuffix(".pyx") for file in glob("*.pyx", root_dir="fastsgd/core"))
     ]
 )
