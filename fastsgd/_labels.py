@@ -14,6 +14,7 @@ from .core.losses import Loss
 from .losses import get_loss
 
 SMALL_RANGE = 1 << 16
+INTEGER = np.dtype(np.int64)
 
 
 # With two classes one output is enough: what a loss of K scores becomes then.
@@ -113,15 +114,19 @@ def encode(labels: Array) -> tuple[Array, Array]:
 
 def encode_known(labels: Array, classes: Array) -> Array:
     """The number of each label's class; ValueError that names a label that is not among them."""
-    if labels.dtype.kind in "iubf" and classes.dtype.kind in "iubf":
-        codes = classes.searchsorted(labels)
-        known = classes.take(codes, mode="clip") == labels
+    if labels.dtype == classes.dtype == INTEGER:  # the commonest: one call, for rows that come one by one
+        codes = np.empty(labels.size, np.intp)
+        row = checks.find_classes(labels, classes, codes)
     else:
-        numbers = {label: code for code, label in enumerate(classes.tolist())}
-        codes = np.array([numbers.get(label, -1) for label in labels.tolist()], np.intp)
-        known = codes >= 0
-    row = known.argmin()
-    if not known[row]:
+        if labels.dtype.kind in "iubf" and classes.dtype.kind in "iubf":
+            codes = classes.searchsorted(labels)
+            unknown = np.flatnonzero(classes.take(codes, mode="clip") != labels)
+        else:
+            numbers = {label: code for code, label in enumerate(classes.tolist())}
+            codes = np.array([numbers.get(label, -1) for label in labels.tolist()], np.intp)
+            unknown = np.flatnonzero(codes < 0)
+        row = unknown[0] if unknown.size else -1
+    if row >= 0:
         raise ValueError(
             f"y has the label {labels[row]!r} at row {row}, which is not among the classes of the first call to "
             f"partial_fit: {classes.tolist()}"

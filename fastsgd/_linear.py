@@ -40,9 +40,9 @@ class LinearSGD(Parameters, Trained):
         coef_, intercept_ = Solution(), Solution()
 
     def _equip(self, state: State) -> None:
-        average, size = bool(self.average) or self._rising, state.width * state.features
+        average = bool(self.average) or self._rising
         if average != (state.average is not None):
-            state.average = np.zeros(size, state.weights.dtype) if average else None
+            state.average = np.zeros(state.width * state.features, state.weights.dtype) if average else None
             state.average_bias = np.zeros_like(state.bias) if average else None
             state.average_scale = state.averaged = 0
         l1 = self.optimizer == "sgd" and self.penalty in ("l1", "elasticnet")
@@ -51,7 +51,7 @@ class LinearSGD(Parameters, Trained):
             state.sum_squares = np.inf
         batches = self.optimizer != "sgd" and self.batch_size > 1
         if batches != (state.gradient is not None):
-            state.gradient = np.zeros(size, state.weights.dtype) if batches else None
+            state.gradient = np.zeros(state.width * state.features, state.weights.dtype) if batches else None
 
     def _tune(
         self, source: Source, loss: Loss, state: State, settings: Settings, *, fresh: bool, partial: bool

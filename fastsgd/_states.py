@@ -7,7 +7,7 @@ import copy
 import numpy as np
 
 from ._arrays import CHUNK, Array
-from ._validation import NO_COLUMNS, Rows
+from ._validation import Rows
 from .core import checks
 from .core.state import OPTIMIZERS, STATE_FIELDS, State, pitch, settle
 
@@ -102,7 +102,7 @@ def mean_iterate(state: State, flat: Array) -> Array:
 
 def is_finite(state: State, touched: Array | None) -> bool:
     """Whether the model is, as far as the columns `touched` of CSR rows can have changed it (None: all of it)."""
-    return checks.is_finite(state, state.weights, NO_COLUMNS if touched is None else touched)
+    return checks.is_finite(state, state.weights, touched)
 
 
 def check_state(state: State, rows: Rows, targets: Array) -> None:

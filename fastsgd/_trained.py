@@ -202,8 +202,7 @@ class Trained(Common, Archived):
                 vars(self).pop(name, None)
 
     def _is_unseen(self) -> bool:
-        mine, (weights, intercepts) = vars(self), self._solution
-        return weights not in mine and intercepts not in mine
+        return vars(self).keys().isdisjoint(self._solution)
 
     def _published_by(self, state: State) -> dict[str, Any]:
         """The attributes `_solution`, and in `_published` what tells later whether they were replaced."""

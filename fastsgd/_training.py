@@ -6,7 +6,6 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -29,8 +28,6 @@ from ._team import Crew, Piece, Team
 from .core import sgd
 from .core.losses import Loss
 from .core.state import Settings, State, Totals, measure, settle
-
-ALONE = nullcontext()
 
 # The norms of W follow the steps by differences; after so many they are measured afresh.
 STEPS_BETWEEN_MEASURES = 1024
@@ -252,21 +249,11 @@ def train(loss: Loss, settings: Settings, state: State, source: Source, plan: Pl
         If a score or a weight is not finite any more, or most derivatives are cut off; the state is of no use then.
     """
     average_scale = state.average_scale
-    with Crew() if plan.threads > 1 else ALONE as crew:
-        team = Team(crew, plan.threads) if crew else None
-        while progress.epoch < plan.epochs and not progress.converged:
-            started, before = time.perf_counter(), progress.position
-            _visit(loss, settings, state, source, plan, progress, team)
-            totals = progress.totals
-            objective = (totals.loss + (0.0 if plan.learning_rate in PASSIVE else totals.penalty)) / totals.weight
-            if math.isnan(objective):
-                raise _divergence("the objective is not a number", progress.epoch)
-            seconds, visited = time.perf_counter() - started, progress.position - before
-            score = plan.score(settled(state)) if plan.score else None
-            _close_epoch(settings, state, plan, progress, objective, score)
-            if plan.verbose or plan.callbacks:
-                record = Epoch(progress.epoch, objective, seconds, score, [state])
-                progress.converged |= _tell(plan, record, visited)
+    if plan.threads > 1:
+        with Crew() as crew:
+            _pass_over(loss, settings, state, source, plan, progress, Team(crew, plan.threads))
+    else:
+        _pass_over(loss, settings, state, source, plan, progress, None)
     if plan.touched is None or state.received is not None:
         finish(state, progress)
     if state.received is not None or not plan.penalised:
@@ -274,6 +261,26 @@ def train(loss: Loss, settings: Settings, state: State, source: Source, plan: Pl
     # A weight untouched is as finite as before, and so is its average unless the scale was folded into it.
     if not is_finite(state, plan.touched if state.average_scale >= average_scale else None):
         raise _divergence("a weight is not finite", progress.epoch - 1)
+
+
+def _pass_over(
+    loss: Loss, settings: Settings, state: State, source: Source, plan: Plan, progress: Progress,
+    team: Team | None,
+) -> None:  # fmt: skip
+    """Epoch after epoch."""
+    while progress.epoch < plan.epochs and not progress.converged:
+        started, before = time.perf_counter(), progress.position
+        _visit(loss, settings, state, source, plan, progress, team)
+        totals = progress.totals
+        objective = (totals.loss + (0.0 if plan.learning_rate in PASSIVE else totals.penalty)) / totals.weight
+        if math.isnan(objective):
+            raise _divergence("the objective is not a number", progress.epoch)
+        seconds, visited = time.perf_counter() - started, progress.position - before
+        score = plan.score(settled(state)) if plan.score else None
+        _close_epoch(settings, state, plan, progress, objective, score)
+        if plan.verbose or plan.callbacks:
+            record = Epoch(progress.epoch, objective, seconds, score, [state])
+            progress.converged |= _tell(plan, record, visited)
 
 
 def _visit(

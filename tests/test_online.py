@@ -9,6 +9,7 @@ from small_data import classifier, regressor
 
 import fastsgd
 from fastsgd import _threads
+from fastsgd._labels import encode_known
 
 N, D = 60, 500
 RNG = np.random.default_rng(3)
@@ -124,6 +125,21 @@ def test_parameters_are_checked_again_when_they_change():
     model.callbacks[0] = "x"
     with pytest.raises(ValueError, match="callbacks"):
         model.partial_fit(A[[0]], Y2[[0]])
+
+
+@pytest.mark.parametrize("classes", [2, 3, 8])
+def test_labels_are_looked_up_among_the_classes(classes):
+    """64-bit integers by code of our own: like other numbers, and the first stranger is named."""
+    known, codes = 10 * np.arange(classes) - 20, RNG.integers(0, classes, 50)
+    for labels in (known[codes], np.repeat(known[codes], 2)[::2], known[codes].astype(np.int32), known[codes] * 1.0):
+        np.testing.assert_array_equal(encode_known(labels, known), codes)
+    largest = np.iinfo(np.int64)
+    for stranger in (*(known - 1), *(known + 1), largest.min, largest.max):
+        labels = known[codes]
+        labels[[7, 9]] = stranger
+        for bad in (labels, labels.astype(object)):
+            with pytest.raises(ValueError, match=rf"label .*{stranger}.* at row 7, which is not among the classes"):
+                encode_known(bad, known)
 
 
 # --- threads

@@ -7,7 +7,8 @@ from libc.math cimport fabs, isfinite
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from .adaptive cimport ADAM, SGD, pitch_of, planes_of
-from .rows cimport any_outside, dense_t, index_t
+from .job cimport Bounds, row_begin, row_bounds
+from .rows cimport any_outside
 from .state cimport State
 
 import numpy as np
@@ -56,15 +57,16 @@ def first_nonfinite(const floating[::1] values):
     return -1
 
 
-def is_sound(const floating[::1] data, const integer[::1] columns, const bound_t[::1] indptr, Py_ssize_t d,
-             bint names, bint values):
+def is_sound(const floating[::1] data, const integer[::1] columns, indptr, Py_ssize_t d, bint names, bint values):
     """Whether CSR rows are: bounds that do not fall and are inside the data; and, as far as these are to be looked at,
     columns (`names`) of 0 .. d - 1, and `values` that are neither NaN nor infinite."""
-    cdef Py_ssize_t i, n = indptr.shape[0] - 1, first = indptr[0], last = indptr[n]
+    cdef Bounds bounds = row_bounds(indptr, 0)
+    cdef const integer* tag = NULL
+    cdef Py_ssize_t i, n = len(indptr) - 1, first = row_begin(tag, &bounds, 0), last = row_begin(tag, &bounds, n)
     cdef bint faulty = first < 0 or last > data.shape[0]
     with nogil:
         for i in range(n):
-            faulty |= indptr[i + 1] < indptr[i]
+            faulty |= row_begin(tag, &bounds, i + 1) < row_begin(tag, &bounds, i)
         if names and not faulty:
             faulty = any_outside(&columns[0] + first, last - first, d)
         if values and not faulty:
@@ -123,6 +125,22 @@ def sum_duplicates(const floating[::1] data, const integer[::1] columns, const b
     return size
 
 
+def find_classes(const int64_t[:] labels, const int64_t[:] classes, Py_ssize_t[::1] codes):
+    """Let `codes` be the positions of the labels among the sorted classes; the first row whose label is none, or -1."""
+    cdef Py_ssize_t i, low, length, half, unknown = -1
+    with nogil:
+        for i in range(labels.shape[0]):
+            low, length = 0, classes.shape[0]
+            while length > 1:
+                half = length // 2
+                low, length = low + half if classes[low + half] <= labels[i] else low, length - half
+            if classes[low] != labels[i]:
+                unknown = i
+                break
+            codes[i] = low
+    return unknown
+
+
 def make_signs(floating[::1] codes):
     """Let the numbers of two classes, 0 and 1, be -1 and 1."""
     cdef Py_ssize_t i
@@ -171,30 +189,33 @@ def is_below(const floating[:] codes, Py_ssize_t K):
     return fine
 
 
-def is_finite(State state, const floating[::1] weights, const index_t[::1] touched):
-    """Whether the model is, as far as the columns `touched` of CSR rows can have changed it, or, if they are the tag
-    of dense rows, all of it. `weights` are the state's, to tell their type."""
+def is_finite(State state, const floating[::1] weights, touched):
+    """Whether the model is, as far as the columns `touched` of CSR rows can have changed it, or, if they are None, all
+    of it. `weights` are the state's, to tell their type."""
     cdef bint averaged = state.averaged != 0 and state.average is not None
     cdef const floating[::1] average = state.average if averaged else None
     cdef const double[::1] bias = state.average_bias if averaged else state.bias
-    cdef Py_ssize_t width = state.hidden or bias.shape[0], size = weights.shape[0], i, j, at
+    cdef Py_ssize_t width = state.hidden or bias.shape[0], size = weights.shape[0], i, j, at, column
     cdef Py_ssize_t pitch = pitch_of(state.optimizer, width)
     cdef Py_ssize_t first = size - state.hidden * (bias.shape[0] - state.hidden) * planes_of(state.optimizer)
     cdef double limit = FLT_MAX if floating is float else DBL_MAX
-    cdef bint fine = True
+    cdef bint whole = touched is None, fine = True
+    cdef Py_ssize_t count = size // pitch if whole else len(touched)
+    cdef Bounds names = row_bounds(touched if count > 0 else None, 0)
     for i in range(bias.shape[0]):
         fine &= fabs(bias[i]) <= limit
     with nogil:
         if averaged:    # the mean of the iterates, as `_states.mean_iterate` has it
-            for i in range(size // pitch * width if index_t is dense_t else touched.shape[0] * width):
-                j = i if index_t is dense_t else touched[i // width] * width + i % width
+            for i in range(count * width):
+                j = i if whole else row_begin(<const int32_t*>NULL, &names, i // width) * width + i % width
                 at = j // width * pitch + j % width if state.feature_major else j
                 fine &= fabs((state.average_scale * weights[at] - average[j]) / state.averaged) <= limit
-        elif index_t is dense_t:
+        elif whole:
             fine &= not any_nonfinite(&weights[0], size)
         else:
-            for i in range(touched.shape[0]):
-                for j in range(touched[i] * pitch, (touched[i] + 1) * pitch):
+            for i in range(count):
+                column = row_begin(<const int32_t*>NULL, &names, i)
+                for j in range(column * pitch, (column + 1) * pitch):
                     fine &= isfinite(weights[j]) != 0
             fine &= not any_nonfinite(&weights[0] + first, size - first)
     return fine
