@@ -117,10 +117,10 @@ cdef inline Py_ssize_t find_row(const Job* job, const index_t* columns, Py_ssize
 
 
 cdef inline void look_ahead(const Job* job, const floating* data, const index_t* columns, const floating* targets,
-                            Py_ssize_t at) noexcept nogil:
+                            Py_ssize_t at, bint values) noexcept nogil:
     """Ask memory for the rows that come next: shuffled rows are cache misses otherwise."""
     cdef Py_ssize_t row, start, nnz
-    if at + VALUES_AHEAD < job.rows:
+    if values and at + VALUES_AHEAD < job.rows:
         find_row(job, columns, at + VALUES_AHEAD, &start, &nnz)
         row_prefetch(data, columns, start, nnz)
     if at + ROWS_AHEAD < job.rows:
@@ -130,6 +130,11 @@ cdef inline void look_ahead(const Job* job, const floating* data, const index_t*
             fastsgd_prefetch(job.bounds.wide + row, sizeof(int64_t))
         elif job.bounds.narrow != NULL:
             fastsgd_prefetch(job.bounds.narrow + row, sizeof(int32_t))
+
+
+cdef inline const floating* row_ahead(const Job* job, const floating* data, Py_ssize_t at) noexcept nogil:
+    """The dense row that a kernel asks for while it works on the one whose turn is `at`; or NULL."""
+    return data + job.order[at + VALUES_AHEAD] * job.bounds.length if at + VALUES_AHEAD < job.rows else NULL
 
 
 cdef inline void read_target(const floating* target, Py_ssize_t width, Py_ssize_t K, double off,

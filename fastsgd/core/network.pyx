@@ -146,7 +146,7 @@ cdef inline int score_units(Job* job, Hidden* hidden, const floating* data, cons
     """a = W1 x of a batch."""
     cdef Py_ssize_t i, some, h = hidden.units, start = 0, nnz = 0
     for i in range(size):
-        look_ahead(job, data, columns, targets, first + i)
+        look_ahead(job, data, columns, targets, first + i, True)
         find_row(job, columns, first + i, &start, &nnz)
         if index_t is dense_t:
             hidden.x[i] = data + start

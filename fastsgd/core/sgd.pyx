@@ -16,8 +16,8 @@ from .adaptive cimport (
 )
 from .cross_entropy cimport LogLoss
 from .job cimport (
-    Bounds, Job, differentiate, find_row, look_ahead, look_at_signals, plan_move, read_target, row_begin,
-    row_bounds, shrink,
+    Bounds, Job, differentiate, find_row, look_ahead, look_at_signals, plan_move, read_target, row_ahead,
+    row_begin, row_bounds, shrink,
 )
 from .losses cimport Loss
 from .rows cimport (
@@ -192,6 +192,7 @@ cdef inline int run(Job* job, Loss loss, const floating* data, const index_t* co
     cdef Py_ssize_t K = 1 if outputs_t is one_t else job.K, batch = 1 if outputs_t is one_t else job.batch
     cdef Py_ssize_t first = 0, size, i, row = 0, start = 0, nnz = 0
     # Of one output they are variables, not memory: the next row waits for what is made of them.
+    cdef bint by_kernel
     cdef double score = 0, target = 0, derivative = 0, factor = 0
     cdef double* z = &score if outputs_t is one_t else job.z
     cdef double* t = &target if outputs_t is one_t else job.t
@@ -202,8 +203,10 @@ cdef inline int run(Job* job, Loss loss, const floating* data, const index_t* co
         if outputs_t is adaptive_t:
             job.adaptive.average_scale = job.average_scale
         for i in range(size):
-            look_ahead(job, data, columns, targets, first + i)
             row = find_row(job, columns, first + i, &start, &nnz)
+            # Of long dense rows the kernels ask for the values themselves.
+            by_kernel = index_t is dense_t and outputs_t is not adaptive_t and nnz >= SHORT_ROW
+            look_ahead(job, data, columns, targets, first + i, not by_kernel)
             if outputs_t is adaptive_t:
                 adaptive_scores(&job.adaptive, data + start, columns + start, nnz, w, K, job.fit_intercept, z)
             else:
@@ -211,6 +214,8 @@ cdef inline int run(Job* job, Loss loss, const floating* data, const index_t* co
                     z[0] = dot(data + start, columns + start, nnz, w, <Py_ssize_t>1, &job.norm)
                 elif index_t is dense_t and job.scored:
                     job.scored = False
+                elif by_kernel:
+                    axpys_dots(data, nnz, w, K, <double*>NULL, data + start, row_ahead(job, data, first + i), z)
                 else:
                     row_scores(data + start, columns + start, nnz, w, K, z)
             if outputs_t is many_t and K > 1 and first + i + 1 < job.rows:
@@ -269,7 +274,8 @@ cdef inline int descend(Job* job, const floating* data, const index_t* columns, 
         if plain:
             # Long dense rows: the next one is scored while the weights are at hand.
             if index_t is dense_t and moves and batch == 1 and first + 1 < job.rows and nnz >= SHORT_ROW:
-                axpys_dots(data + start, nnz, w, K, move, data + job.order[first + 1] * nnz, z)
+                axpys_dots(data + start, nnz, w, K, move, data + job.order[first + 1] * nnz,
+                           row_ahead(job, data, first + 1), z)
                 job.scored = True
             elif moves:
                 row_add(data + start, columns + start, nnz, w, K, move)

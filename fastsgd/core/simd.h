@@ -108,10 +108,11 @@ FASTSGD_DEFINE(double, f64)
     typedef T fastsgd_vector_##TS##_##BYTES FASTSGD_VECTOR(T, BYTES / sizeof(T));                  \
                                                                                                    \
     /* For n rows of w, `d` apart: w[i] += c[i] before, if that is given, and z[i] = x . w[i]. n is a constant, so that\
-     * the running sums are registers. */                                                          \
+     * the running sums are registers. Memory is asked for the d numbers `ahead`, if given, a line a step: all at once\
+     * they would be more than it takes, and the loads of x would wait behind them. */              \
     TARGET FASTSGD_INLINE void fastsgd_some_dots_##TS##_##BYTES(const int n, const double *restrict c,\
                                                                 const T *restrict before, const T *restrict x,\
-                                                                ptrdiff_t d, T *restrict w, double *restrict z)\
+                                                                ptrdiff_t d, const T *ahead, T *restrict w, double *restrict z)\
     {                                                                                              \
         enum { WIDTH = BYTES / sizeof(T), VECTORS = LINE / BYTES, LANES = LINE / sizeof(T) };      \
         double sum[TOGETHER][LANES];                                                               \
@@ -128,6 +129,8 @@ FASTSGD_DEFINE(double, f64)
             const ptrdiff_t left = (d - j) / LANES, end = j + (left < RUN ? left : RUN) * LANES;   \
             fastsgd_vector_##TS##_##BYTES xj, wj, part[TOGETHER][VECTORS] = {{{0}}};               \
             do {                                                                                   \
+                if (ahead != NULL)                                                                 \
+                    FASTSGD_PREFETCH(ahead + j);                                                   \
                 for (int v = 0; v < VECTORS; v++) {                                                \
                     const ptrdiff_t at = j + v * WIDTH;                                            \
                     FASTSGD_LOAD(xj, x + at);                                                      \
@@ -158,19 +161,19 @@ FASTSGD_DEFINE(double, f64)
         }                                                                                          \
     }                                                                                              \
                                                                                                    \
-    TARGET FASTSGD_UNUSED static void fastsgd_dots_##TS##_##BYTES(const T *restrict x, ptrdiff_t d,\
+    TARGET FASTSGD_UNUSED static void fastsgd_dots_##TS##_##BYTES(const T *restrict x, ptrdiff_t d, const T *ahead,\
                                                                   const T *restrict w, ptrdiff_t K, double *restrict z)\
     {                                                                                              \
-        for (; K >= 5; K -= 5, w += 5 * d, z += 5)                                                 \
-            fastsgd_some_dots_##TS##_##BYTES(5, NULL, NULL, x, d, (T *)w, z);                                  \
+        for (; K >= 5; K -= 5, w += 5 * d, z += 5, ahead = NULL)                                   \
+            fastsgd_some_dots_##TS##_##BYTES(5, NULL, NULL, x, d, ahead, (T *)w, z);               \
         if (K == 4)                                                                                \
-            fastsgd_some_dots_##TS##_##BYTES(4, NULL, NULL, x, d, (T *)w, z);                                  \
+            fastsgd_some_dots_##TS##_##BYTES(4, NULL, NULL, x, d, ahead, (T *)w, z);               \
         else if (K == 3)                                                                           \
-            fastsgd_some_dots_##TS##_##BYTES(3, NULL, NULL, x, d, (T *)w, z);                                  \
+            fastsgd_some_dots_##TS##_##BYTES(3, NULL, NULL, x, d, ahead, (T *)w, z);               \
         else if (K == 2)                                                                           \
-            fastsgd_some_dots_##TS##_##BYTES(2, NULL, NULL, x, d, (T *)w, z);                                  \
+            fastsgd_some_dots_##TS##_##BYTES(2, NULL, NULL, x, d, ahead, (T *)w, z);               \
         else if (K == 1)                                                                           \
-            fastsgd_some_dots_##TS##_##BYTES(1, NULL, NULL, x, d, (T *)w, z);                                  \
+            fastsgd_some_dots_##TS##_##BYTES(1, NULL, NULL, x, d, ahead, (T *)w, z);               \
     }                                                                                              \
                                                                                                    \
     TARGET FASTSGD_UNUSED static void fastsgd_axpys_##TS##_##BYTES(const T *restrict x, ptrdiff_t d, T *restrict w,\
@@ -197,24 +200,25 @@ FASTSGD_DEFINE(double, f64)
                                                                                                    \
     TARGET FASTSGD_UNUSED static void fastsgd_axpys_dots_##TS##_##BYTES(const T *restrict x, ptrdiff_t d, T *restrict w,\
                                                                         ptrdiff_t K, const double *restrict c,\
-                                                                        const T *restrict next, double *restrict z)\
+                                                                        const T *restrict next, const T *ahead,\
+                                                                        double *restrict z)        \
     {                                                                                              \
-        for (; K >= 5; K -= 5, w += 5 * d, c += 5, z += 5) {                                       \
+        for (; K >= 5; K -= 5, w += 5 * d, c += 5, z += 5, ahead = NULL) {                         \
             int moving = 0;                                                                        \
             for (int i = 0; i < 5; i++)                                                            \
                 moving += (T)c[i] != 0;                                                            \
             if (moving > 2)                                                                        \
-                fastsgd_some_dots_##TS##_##BYTES(5, c, x, next, d, w, z);                          \
+                fastsgd_some_dots_##TS##_##BYTES(5, c, x, next, d, ahead, w, z);                   \
             else {                                                                                 \
                 fastsgd_axpys_##TS##_##BYTES(x, d, w, 5, c);                                       \
-                fastsgd_dots_##TS##_##BYTES(next, d, w, 5, z);                                     \
+                fastsgd_dots_##TS##_##BYTES(next, d, ahead, w, 5, z);                              \
             }                                                                                      \
         }                                                                                          \
         if (K == 1)                                                                                \
-            fastsgd_some_dots_##TS##_##BYTES(1, c, x, next, d, w, z);                              \
+            fastsgd_some_dots_##TS##_##BYTES(1, c, x, next, d, ahead, w, z);                       \
         else {                                                                                     \
             fastsgd_axpys_##TS##_##BYTES(x, d, w, K, c);                                           \
-            fastsgd_dots_##TS##_##BYTES(next, d, w, K, z);                                         \
+            fastsgd_dots_##TS##_##BYTES(next, d, ahead, w, K, z);                                  \
         }                                                                                          \
     }
 
@@ -246,7 +250,7 @@ FASTSGD_DEFINE_DENSE(double, f64, 64, __attribute__((target("arch=x86-64-v4"))))
     {                                                                                              \
         (void)columns;                                                                             \
         (void)pitch;                                                                               \
-        FASTSGD_WIDEST(fastsgd_dots_##TS, (x, d, w, K, z));                                        \
+        FASTSGD_WIDEST(fastsgd_dots_##TS, (x, d, NULL, w, K, z));                                  \
     }                                                                                              \
                                                                                                    \
     /* w[k] += c[k] x */                                                                           \
@@ -257,27 +261,45 @@ FASTSGD_DEFINE_DENSE(double, f64, 64, __attribute__((target("arch=x86-64-v4"))))
         FASTSGD_WIDEST(fastsgd_axpys_##TS, (x, d, w, K, c));                                       \
     }                                                                                              \
                                                                                                    \
-    /* The same, and then z[k] = next . w[k], in one pass over w */                                \
+    /* The same, and then z[k] = next . w[k], in one pass over w; without c, only that. Memory is asked for the row\
+     * `ahead` meanwhile, if it is given. */                                                       \
     static inline void fastsgd_axpys_dots_##TS(const T *x, ptrdiff_t d, T *w, ptrdiff_t K, const double *c,\
-                                               const T *next, double *z)                           \
+                                               const T *next, const T *ahead, double *z)           \
     {                                                                                              \
-        FASTSGD_WIDEST(fastsgd_axpys_dots_##TS, (x, d, w, K, c, next, z));                         \
+        if (c == NULL)                                                                             \
+            FASTSGD_WIDEST(fastsgd_dots_##TS, (next, d, ahead, w, K, z));                          \
+        else                                                                                       \
+            FASTSGD_WIDEST(fastsgd_axpys_dots_##TS, (x, d, w, K, c, next, ahead, z));              \
     }
 
 FASTSGD_DEFINE_WIDEST(float, f32)
 FASTSGD_DEFINE_WIDEST(double, f64)
 
-/* Checks of the caller's arrays, at the speed of memory. */
+/* Checks of the caller's arrays, at the speed of memory: with STRETCH numbers at a time asked for AHEAD of their turn
+ * it is a fifth higher. */
+enum { STRETCH = 256, AHEAD = 2048 };
+#define FASTSGD_STRETCHES(values, n, i, until, statement)                                          \
+    for (ptrdiff_t i = 0, until; i < (n);) {                                                       \
+        until = (n) - i < STRETCH ? (n) : i + STRETCH;                                             \
+        if (until + AHEAD <= (n))                                                                  \
+            fastsgd_prefetch((values) + i + AHEAD, STRETCH * sizeof((values)[0]));                 \
+        for (; i < until; i++)                                                                     \
+            statement;                                                                             \
+    }
+
 #define FASTSGD_DEFINE_CHECKS(T, SUFFIX, EXPONENT, BITS, UNSIGNED)                                 \
+    static inline int fastsgd_is_nonfinite_##SUFFIX(const T *value)                                \
+    {                                                                                              \
+        BITS bits;                                                                                 \
+        memcpy(&bits, value, sizeof bits);                                                         \
+        return (bits & EXPONENT) == EXPONENT;                                                      \
+    }                                                                                              \
+                                                                                                   \
     /* Is any value NaN or infinite, that is, are its exponent's bits all ones? */                 \
     FASTSGD_KERNEL int fastsgd_any_nonfinite_##SUFFIX(const T *values, ptrdiff_t n)                \
     {                                                                                              \
         BITS found = 0;                                                                            \
-        for (ptrdiff_t i = 0; i < n; i++) {                                                        \
-            BITS bits;                                                                             \
-            memcpy(&bits, values + i, sizeof bits);                                                \
-            found |= (bits & EXPONENT) == EXPONENT;                                                \
-        }                                                                                          \
+        FASTSGD_STRETCHES(values, n, i, until, found |= fastsgd_is_nonfinite_##SUFFIX(values + i)) \
         return found != 0;                                                                         \
     }                                                                                              \
                                                                                                    \
@@ -285,8 +307,7 @@ FASTSGD_DEFINE_WIDEST(double, f64)
     FASTSGD_KERNEL int fastsgd_any_outside_##UNSIGNED(const BITS *columns, ptrdiff_t n, BITS d)    \
     {                                                                                              \
         BITS found = 0;                                                                            \
-        for (ptrdiff_t i = 0; i < n; i++)                                                          \
-            found |= columns[i] >= d;                                                              \
+        FASTSGD_STRETCHES(columns, n, i, until, found |= columns[i] >= d)                          \
         return found != 0;                                                                         \
     }                                                                                              \
                                                                                                    \
