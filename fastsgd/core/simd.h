@@ -278,37 +278,38 @@ FASTSGD_DEFINE_WIDEST(double, f64)
 /* Checks of the caller's arrays, at the speed of memory: with STRETCH numbers at a time asked for AHEAD of their turn
  * it is a fifth higher. */
 enum { STRETCH = 256, AHEAD = 2048 };
-#define FASTSGD_STRETCHES(values, n, i, until, statement)                                          \
-    for (ptrdiff_t i = 0, until; i < (n);) {                                                       \
-        until = (n) - i < STRETCH ? (n) : i + STRETCH;                                             \
-        if (until + AHEAD <= (n))                                                                  \
-            fastsgd_prefetch((values) + i + AHEAD, STRETCH * sizeof((values)[0]));                 \
-        for (; i < until; i++)                                                                     \
-            statement;                                                                             \
-    }
+#define FASTSGD_STRETCHES(values, n, i, until)                                                     \
+    for (ptrdiff_t i = 0, until; i < (n);)                                                         \
+        for (until = fastsgd_stretch((values) + i, sizeof *(values), i, n); i < until; i++)
+
+static inline ptrdiff_t fastsgd_stretch(const void *values, ptrdiff_t size, ptrdiff_t i, ptrdiff_t n)
+{
+    if (i + STRETCH + AHEAD <= n)
+        fastsgd_prefetch((const char *)values + AHEAD * size, STRETCH * size);
+    return n - i < STRETCH ? n : i + STRETCH;
+}
 
 #define FASTSGD_DEFINE_CHECKS(T, SUFFIX, EXPONENT, BITS, UNSIGNED)                                 \
-    static inline int fastsgd_is_nonfinite_##SUFFIX(const T *value)                                \
-    {                                                                                              \
-        BITS bits;                                                                                 \
-        memcpy(&bits, value, sizeof bits);                                                         \
-        return (bits & EXPONENT) == EXPONENT;                                                      \
-    }                                                                                              \
-                                                                                                   \
-    /* Is any value NaN or infinite, that is, are its exponent's bits all ones? */                 \
+    /* Is any value NaN or infinite? Then its exponent's bits are all ones, and without the sign it is the largest. */\
     FASTSGD_KERNEL int fastsgd_any_nonfinite_##SUFFIX(const T *values, ptrdiff_t n)                \
     {                                                                                              \
-        BITS found = 0;                                                                            \
-        FASTSGD_STRETCHES(values, n, i, until, found |= fastsgd_is_nonfinite_##SUFFIX(values + i)) \
-        return found != 0;                                                                         \
+        BITS largest = 0;                                                                          \
+        FASTSGD_STRETCHES(values, n, i, until) {                                                   \
+            BITS bits;                                                                             \
+            memcpy(&bits, values + i, sizeof bits);                                                \
+            bits &= ~((BITS)1 << (8 * sizeof bits - 1));                                           \
+            largest = bits > largest ? bits : largest;                                             \
+        }                                                                                          \
+        return largest >= EXPONENT;                                                                \
     }                                                                                              \
                                                                                                    \
     /* Is any column outside 0 .. d - 1? Seen as unsigned, a negative one is too large. */         \
     FASTSGD_KERNEL int fastsgd_any_outside_##UNSIGNED(const BITS *columns, ptrdiff_t n, BITS d)    \
     {                                                                                              \
-        BITS found = 0;                                                                            \
-        FASTSGD_STRETCHES(columns, n, i, until, found |= columns[i] >= d)                          \
-        return found != 0;                                                                         \
+        BITS largest = 0;                                                                          \
+        FASTSGD_STRETCHES(columns, n, i, until)                                                    \
+            largest = columns[i] > largest ? columns[i] : largest;                                 \
+        return n > 0 && largest >= d;                                                              \
     }                                                                                              \
                                                                                                    \
     /* How often does a column not rise from one value to the next? In parts, so that a vector counts. */\
