@@ -31,7 +31,7 @@ class Classifier(Trained):
     def _fit_labels(self, X: Any, y: Any, sample_weight: Any, **initial: Any) -> Self:
         """What `fit` does; `initial` goes to `_starting_state`."""
         self._check_parameters()
-        rows = self._new_rows(X)
+        rows = self._new_rows(X, values=not self._meets_all(sample_weight))
         sample_weight = check.check_weights(sample_weight, rows.shape[0])
         task = self._task(y, rows)
         weights = self._weights(task, sample_weight)
@@ -39,7 +39,7 @@ class Classifier(Trained):
         fitted = {**self._fitted(task), "feature_names_in_": check.feature_names(X)}
         validation = self._hold_out(rows, task, weights, sample_weight, fitted) if self.early_stopping else None
         task.truth = task.truth[:0].copy()  # two bytes a row, of no more use
-        return self._fit(rows, task, weights, state, epochs=self.max_iter, validation=validation, fitted=fitted)
+        return self._fit(rows, task, weights, state, epochs=self.max_iter, validation=validation, fitted=fitted, X=X)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Make one pass over a chunk of the data, going on from the present state.

@@ -65,6 +65,11 @@ class LinearSGD(Parameters, Trained):
         settings.begin_with(eta0)
         return eta0
 
+    def _meets_all(self, sample_weight: Any) -> bool:
+        weighted = sample_weight is not None or getattr(self, "class_weight", None) is not None
+        others = self.early_stopping or self.warm_start or self.tune_eta0 or self.optimizer != "sgd"
+        return not (weighted or others)
+
     @property
     def _penalised(self) -> bool:
         return bool(self.penalty) and self.optimizer == "sgd"

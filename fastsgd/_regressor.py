@@ -22,12 +22,12 @@ class Regressor(Trained):
     def _fit_targets(self, X: Any, y: Any, sample_weight: Any, **initial: Any) -> Self:
         """What `fit` does; `initial` goes to `_starting_state`."""
         self._check_parameters()
-        rows = self._new_rows(X)
+        rows = self._new_rows(X, values=not self._meets_all(sample_weight))
         task, weights = self._task(y, rows), check.check_weights(sample_weight, rows.shape[0])
         state = self._starting_state(rows, task.n_outputs, **initial)
         fitted = {"feature_names_in_": check.feature_names(X)}
         validation = self._hold_out(rows, task, weights, weights, fitted) if self.early_stopping else None
-        return self._fit(rows, task, weights, state, epochs=self.max_iter, validation=validation, fitted=fitted)
+        return self._fit(rows, task, weights, state, epochs=self.max_iter, validation=validation, fitted=fitted, X=X)
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Make one pass over a chunk of the data, going on from the present state.

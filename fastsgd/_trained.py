@@ -83,9 +83,9 @@ class Trained(Common, Archived):
 
     def _fit(
         self, rows: Rows, task: Task, weights: Array | None, state: State, *, epochs: int | None,
-        validation: tuple[Array, Rating] | None = None, fitted: dict[str, Any],
+        validation: tuple[Array, Rating] | None = None, fitted: dict[str, Any], X: Any = None,
     ) -> Self:  # fmt: skip
-        """Train `state` on the rows and become its model, with the attributes `fitted` besides.
+        """Train `state` on the rows, those of X, and become its model, with the attributes `fitted` besides.
 
         epochs=None is one pass of partial_fit, without a criterion to stop by.
         """
@@ -101,11 +101,16 @@ class Trained(Common, Archived):
         )  # fmt: skip
         if state.optimizer:
             scale_columns(state, rows, source.all.order)
-        self._run(
-            source, task.loss, state, self._settings(rows.sparse, task.loss, rows.shape[0]), fitted, epochs=epochs,
-            score=None if validation is None else validation[1], touched=rows.indices[: rows.nnz] if brief else None,
-        )  # fmt: skip
-        return self
+        settings = self._settings(rows.sparse, task.loss, rows.shape[0])
+        score, touched = validation[1] if validation else None, rows.indices[: rows.nnz] if brief else None
+        try:
+            self._run(source, task.loss, state, settings, fitted, epochs=epochs, score=score, touched=touched)
+        except Divergence as error:
+            divergence = error
+        else:
+            return self
+        check.check_values(rows, X)  # see _meets_all
+        raise divergence
 
     def _run(
         self, source: Source, loss: Loss, state: State, settings: Settings, fitted: dict[str, Any], *,
@@ -293,8 +298,15 @@ class Trained(Common, Archived):
         """What `score` returns, from scores W x + b and a `Task`'s truth."""
         raise NotImplementedError
 
-    def _new_rows(self, X: Any) -> Rows:
-        return check.check_rows(X, threads=count_threads(self.n_jobs))
+    def _new_rows(self, X: Any, *, values: bool = True) -> Rows:
+        return check.check_rows(X, values=values, threads=count_threads(self.n_jobs))
+
+    def _meets_all(self, sample_weight: Any) -> bool:
+        """Whether the first pass of `fit` scores every row before anything else is made of the values.
+
+        A value that is not finite makes such a score, whatever the weights; so none has to be looked for before.
+        """
+        return False
 
     def _known_rows(self, X: Any, dtype: Any = None, *, scored: bool = False) -> Rows:
         """Rows checked as by `check_rows`, whose columns are those of the model; it is to score them, maybe."""

@@ -51,7 +51,9 @@ class Rows:
         return [self.indptr[first : first + step + 1] for first in range(0, n, step)]
 
 
-def check_rows(X: Any, *, dtype: Any = None, scored_by: int | None = None, threads: int = 1) -> Rows:
+def check_rows(
+    X: Any, *, dtype: Any = None, values: bool = True, scored_by: int | None = None, threads: int = 1
+) -> Rows:
     """Check a matrix of features.
 
     Parameters
@@ -61,6 +63,8 @@ def check_rows(X: Any, *, dtype: Any = None, scored_by: int | None = None, threa
     dtype : dtype, optional
         float32 or float64 to convert to; by default these are kept and everything else becomes float64
         (float16 becomes float32).
+    values : bool, default=True
+        Whether to look for NaN and infinities. Who does not has to go by scores that are not finite (`check_values`).
     scored_by : int, optional
         How many features the model has that scores the rows next. What CSR rows of as many hold is not looked at then:
         a wrong column or value makes a score that is not finite, and the caller goes by that (`check_contents`).
@@ -72,14 +76,14 @@ def check_rows(X: Any, *, dtype: Any = None, scored_by: int | None = None, threa
     ValueError, TypeError
         If X is not two-dimensional, is empty, has text, NaN, infinities or malformed CSR arrays.
     """
-    rows = read_rows(X, dtype, True, threads, scored_by)
+    rows = read_rows(X, dtype, values, threads, scored_by)
     n, d = rows.shape
     if not n or not d:
         what = "feature(s)" if n else "sample(s)"
         raise ValueError(f"Found array with 0 {what} (shape={rows.shape}) while a minimum of 1 is required.")
     if n > LARGEST_ROW_NUMBER:
         raise ValueError(f"X has {n} rows; at most {LARGEST_ROW_NUMBER} can be trained on at once: use partial_fit")
-    if not rows.sparse:
+    if values and not rows.sparse:
         check_values(rows, X, threads=threads)
     return rows
 
