@@ -341,9 +341,9 @@ def loss_at_zero(loss: Loss, rows: Piece, outputs: int) -> float:
     """The mean loss of a model whose weights are all 0, by the last of these rows."""
     if loss.joint:
         return float(loss.value(np.zeros(outputs), 0))
-    targets = rows.targets[rows.order[-ROWS_LOOKED_AT:]]
-    if loss.targets == "sign" or targets.shape[1] != outputs:  # classes: each output has -1 or 1
+    if loss.targets == "sign" or rows.targets.shape[1] != outputs:  # classes: each output has -1 or 1
         return outputs * float(loss.value(0.0, 1.0))
+    targets = rows.targets[rows.order[-ROWS_LOOKED_AT:]]
     return float(loss.value(np.zeros(targets.shape), targets).sum(axis=1).mean())
 
 

@@ -137,6 +137,11 @@ cdef inline const floating* row_ahead(const Job* job, const floating* data, Py_s
     return data + job.order[at + VALUES_AHEAD] * job.bounds.length if at + VALUES_AHEAD < job.rows else NULL
 
 
+cdef inline double* norm_of(Job* job) noexcept nogil:
+    """Where a row's ||x||^2 goes, if anything is made of it; or NULL."""
+    return &job.norm if job.followed or job.rule.schedule >= PA1 else NULL
+
+
 cdef inline void read_target(const floating* target, Py_ssize_t width, Py_ssize_t K, double off,
                              double* t) noexcept nogil:
     """K numbers as they are; one class number as 1 at the class and `off` elsewhere."""

@@ -34,7 +34,7 @@ cdef extern from "csr.h" nogil:
     double dot "fastsgd_dot"(...)       # (x, columns, nnz, w, pitch, squares)
     double dot_ahead "fastsgd_dot_ahead"(...)   # (x, columns, nnz, w, pitch, squares, ahead)
     void axpy "fastsgd_axpy"(...)       # (x, columns, nnz, w, c)
-    void axpys_dots "fastsgd_axpys_dots"(...)   # (x, d, w, K, c, next, ahead, z): dense rows, one pass over w
+    void axpys_dots "fastsgd_axpys_dots"(...)   # (x, d, w, K, c, next, ahead, z, norm): dense, one pass over w
 
 cdef extern from "steps.h" nogil:
     ctypedef struct Account "fastsgd_account":

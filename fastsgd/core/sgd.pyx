@@ -16,7 +16,7 @@ from .adaptive cimport (
 )
 from .cross_entropy cimport LogLoss
 from .job cimport (
-    Bounds, Job, differentiate, find_row, look_ahead, look_at_signals, plan_move, read_target, row_ahead,
+    Bounds, Job, differentiate, find_row, look_ahead, look_at_signals, norm_of, plan_move, read_target, row_ahead,
     row_begin, row_bounds, shrink,
 )
 from .losses cimport Loss
@@ -204,7 +204,7 @@ cdef inline int run(Job* job, Loss loss, const floating* data, const index_t* co
             job.adaptive.average_scale = job.average_scale
         for i in range(size):
             row = find_row(job, columns, first + i, &start, &nnz)
-            # Of long dense rows the kernels ask for the values themselves.
+            # Of long dense rows the kernels give the norm as well, and ask for the values ahead.
             by_kernel = index_t is dense_t and outputs_t is not adaptive_t and nnz >= SHORT_ROW
             look_ahead(job, data, columns, targets, first + i, not by_kernel)
             if outputs_t is adaptive_t:
@@ -215,12 +215,13 @@ cdef inline int run(Job* job, Loss loss, const floating* data, const index_t* co
                 elif index_t is dense_t and job.scored:
                     job.scored = False
                 elif by_kernel:
-                    axpys_dots(data, nnz, w, K, <double*>NULL, data + start, row_ahead(job, data, first + i), z)
+                    axpys_dots(data, nnz, w, K, <double*>NULL, data + start, row_ahead(job, data, first + i), z,
+                               norm_of(job))
                 else:
                     row_scores(data + start, columns + start, nnz, w, K, z)
             if outputs_t is many_t and K > 1 and first + i + 1 < job.rows:
                 ask_for_weights(job, columns, first + i + 1, w, K)
-            if (outputs_t is not one_t or index_t is dense_t) and (job.followed or job.rule.schedule >= PA1):
+            if (outputs_t is not one_t or index_t is dense_t) and not by_kernel and norm_of(job) != NULL:
                 job.norm = row_norm(data + start, nnz)
             read_target(targets + row * job.width, job.width, K, job.off, t)
             if not differentiate(job, loss, row, z, t, g + i * K, K):
@@ -275,7 +276,8 @@ cdef inline int descend(Job* job, const floating* data, const index_t* columns, 
             # Long dense rows: the next one is scored while the weights are at hand.
             if index_t is dense_t and moves and batch == 1 and first + 1 < job.rows and nnz >= SHORT_ROW:
                 axpys_dots(data + start, nnz, w, K, move, data + job.order[first + 1] * nnz,
-                           row_ahead(job, data, first + 1), z)
+                           row_ahead(job, data, first + 1), z,
+                           norm_of(job))
                 job.scored = True
             elif moves:
                 row_add(data + start, columns + start, nnz, w, K, move)

@@ -107,27 +107,29 @@ FASTSGD_DEFINE(double, f64)
 #define FASTSGD_DEFINE_DENSE(T, TS, BYTES, TARGET)                                                 \
     typedef T fastsgd_vector_##TS##_##BYTES FASTSGD_VECTOR(T, BYTES / sizeof(T));                  \
                                                                                                    \
-    /* For n rows of w, `d` apart: w[i] += c[i] before, if that is given, and z[i] = x . w[i]. n is a constant, so that\
-     * the running sums are registers. Memory is asked for the d numbers `ahead`, if given, a line a step: all at once\
+    /* For n rows of w, `d` apart: w[i] += c[i] before, if that is given, and z[i] = x . w[i]; and x . x, if `norm` is\
+     * given. n and whether it is are constants, so that the running sums are registers. Memory is asked for the d numbers `ahead`, if given, a line a step: all at once\
      * they would be more than it takes, and the loads of x would wait behind them. */              \
     TARGET FASTSGD_INLINE void fastsgd_some_dots_##TS##_##BYTES(const int n, const double *restrict c,\
                                                                 const T *restrict before, const T *restrict x,\
-                                                                ptrdiff_t d, const T *ahead, T *restrict w, double *restrict z)\
+                                                                ptrdiff_t d, const T *ahead, T *restrict w, double *restrict z,\
+                                                                double *norm)                      \
     {                                                                                              \
         enum { WIDTH = BYTES / sizeof(T), VECTORS = LINE / BYTES, LANES = LINE / sizeof(T) };      \
-        double sum[TOGETHER][LANES];                                                               \
+        const int sums = n + (norm != NULL);                                                       \
+        double sum[TOGETHER + 1][LANES];                                                           \
         fastsgd_vector_##TS##_##BYTES cs[TOGETHER] = {{0}}, bj;                                    \
         ptrdiff_t j = 0;                                                                           \
-        for (int i = 0; i < n; i++) {                                                              \
+        for (int i = 0; i < sums; i++) {                                                           \
             for (int l = 0; l < LANES; l++)                                                        \
                 sum[i][l] = 0;                                                                     \
-            if (before != NULL)                                                                    \
+            if (i < n && before != NULL)                                                                    \
                 for (int l = 0; l < WIDTH; l++)                                                    \
                     cs[i][l] = (T)c[i];                                                            \
         }                                                                                          \
         while (j + LANES <= d) {                                                                   \
             const ptrdiff_t left = (d - j) / LANES, end = j + (left < RUN ? left : RUN) * LANES;   \
-            fastsgd_vector_##TS##_##BYTES xj, wj, part[TOGETHER][VECTORS] = {{{0}}};               \
+            fastsgd_vector_##TS##_##BYTES xj, wj, part[TOGETHER + 1][VECTORS] = {{{0}}};           \
             do {                                                                                   \
                 if (ahead != NULL)                                                                 \
                     FASTSGD_PREFETCH(ahead + j);                                                   \
@@ -142,38 +144,47 @@ FASTSGD_DEFINE(double, f64)
                         }                                                                          \
                         FASTSGD_MULTIPLY_ADD(part[i][v], xj, wj, w + i * d + at);                  \
                     }                                                                              \
+                    if (norm != NULL)                                                              \
+                        FASTSGD_MULTIPLY_ADD(part[n][v], xj, wj, x + at);                          \
                 }                                                                                  \
             } while ((j += LANES) < end);                                                          \
-            for (int i = 0; i < n; i++)                                                            \
+            for (int i = 0; i < sums; i++)                                                         \
                 for (int l = 0; l < LANES; l++)                                                    \
                     sum[i][l] += (double)part[i][l / WIDTH][l % WIDTH];                            \
         }                                                                                          \
-        for (int i = 0; i < n; i++) {                                                              \
+        for (int i = 0; i < sums; i++) {                                                           \
             for (ptrdiff_t l = 0; j + l < d; l++) {                                                \
-                if (before != NULL)                                                                \
+                if (i < n && before != NULL)                                                       \
                     w[i * d + j + l] += (T)c[i] * before[j + l];                                   \
-                sum[i][l] += (double)(x[j + l] * w[i * d + j + l]);                                \
+                sum[i][l] += (double)(x[j + l] * (i < n ? w[i * d + j + l] : x[j + l]));           \
             }                                                                                      \
             for (int half = LANES / 2; half > 0; half /= 2)                                        \
                 for (int l = 0; l < half; l++)                                                     \
                     sum[i][l] += sum[i][l + half];                                                 \
-            z[i] = sum[i][0];                                                                      \
+            *(i < n ? z + i : norm) = sum[i][0];                                                   \
         }                                                                                          \
     }                                                                                              \
                                                                                                    \
+    /* The first five rows of w give the norm too, if it is wanted, and ask for what is ahead. */  \
     TARGET FASTSGD_UNUSED static void fastsgd_dots_##TS##_##BYTES(const T *restrict x, ptrdiff_t d, const T *ahead,\
-                                                                  const T *restrict w, ptrdiff_t K, double *restrict z)\
+                                                                  const T *restrict w, ptrdiff_t K, double *restrict z,\
+                                                                  double *norm)                    \
     {                                                                                              \
-        for (; K >= 5; K -= 5, w += 5 * d, z += 5, ahead = NULL)                                   \
-            fastsgd_some_dots_##TS##_##BYTES(5, NULL, NULL, x, d, ahead, (T *)w, z);               \
+        for (; K >= 5; K -= 5, w += 5 * d, z += 5, ahead = NULL, norm = NULL)                      \
+            if (norm != NULL)                                                                      \
+                fastsgd_some_dots_##TS##_##BYTES(5, NULL, NULL, x, d, ahead, (T *)w, z, norm);     \
+            else                                                                                   \
+                fastsgd_some_dots_##TS##_##BYTES(5, NULL, NULL, x, d, ahead, (T *)w, z, NULL);     \
         if (K == 4)                                                                                \
-            fastsgd_some_dots_##TS##_##BYTES(4, NULL, NULL, x, d, ahead, (T *)w, z);               \
+            fastsgd_some_dots_##TS##_##BYTES(4, NULL, NULL, x, d, ahead, (T *)w, z, NULL);         \
         else if (K == 3)                                                                           \
-            fastsgd_some_dots_##TS##_##BYTES(3, NULL, NULL, x, d, ahead, (T *)w, z);               \
+            fastsgd_some_dots_##TS##_##BYTES(3, NULL, NULL, x, d, ahead, (T *)w, z, NULL);         \
         else if (K == 2)                                                                           \
-            fastsgd_some_dots_##TS##_##BYTES(2, NULL, NULL, x, d, ahead, (T *)w, z);               \
+            fastsgd_some_dots_##TS##_##BYTES(2, NULL, NULL, x, d, ahead, (T *)w, z, NULL);         \
         else if (K == 1)                                                                           \
-            fastsgd_some_dots_##TS##_##BYTES(1, NULL, NULL, x, d, ahead, (T *)w, z);               \
+            fastsgd_some_dots_##TS##_##BYTES(1, NULL, NULL, x, d, ahead, (T *)w, z, NULL);         \
+        if (norm != NULL)                                                                          \
+            fastsgd_some_dots_##TS##_##BYTES(0, NULL, NULL, x, d, NULL, NULL, NULL, norm);         \
     }                                                                                              \
                                                                                                    \
     TARGET FASTSGD_UNUSED static void fastsgd_axpys_##TS##_##BYTES(const T *restrict x, ptrdiff_t d, T *restrict w,\
@@ -201,24 +212,28 @@ FASTSGD_DEFINE(double, f64)
     TARGET FASTSGD_UNUSED static void fastsgd_axpys_dots_##TS##_##BYTES(const T *restrict x, ptrdiff_t d, T *restrict w,\
                                                                         ptrdiff_t K, const double *restrict c,\
                                                                         const T *restrict next, const T *ahead,\
-                                                                        double *restrict z)        \
+                                                                        double *restrict z, double *norm)\
     {                                                                                              \
-        for (; K >= 5; K -= 5, w += 5 * d, c += 5, z += 5, ahead = NULL) {                         \
+        for (; K >= 5; K -= 5, w += 5 * d, c += 5, z += 5, ahead = NULL, norm = NULL) {            \
             int moving = 0;                                                                        \
             for (int i = 0; i < 5; i++)                                                            \
                 moving += (T)c[i] != 0;                                                            \
-            if (moving > 2)                                                                        \
-                fastsgd_some_dots_##TS##_##BYTES(5, c, x, next, d, ahead, w, z);                   \
+            if (moving > 2 && norm != NULL)                                                        \
+                fastsgd_some_dots_##TS##_##BYTES(5, c, x, next, d, ahead, w, z, norm);             \
+            else if (moving > 2)                                                                   \
+                fastsgd_some_dots_##TS##_##BYTES(5, c, x, next, d, ahead, w, z, NULL);             \
             else {                                                                                 \
                 fastsgd_axpys_##TS##_##BYTES(x, d, w, 5, c);                                       \
-                fastsgd_dots_##TS##_##BYTES(next, d, ahead, w, 5, z);                              \
+                fastsgd_dots_##TS##_##BYTES(next, d, ahead, w, 5, z, norm);                        \
             }                                                                                      \
         }                                                                                          \
-        if (K == 1)                                                                                \
-            fastsgd_some_dots_##TS##_##BYTES(1, c, x, next, d, ahead, w, z);                       \
+        if (K == 1 && norm != NULL)                                                                \
+            fastsgd_some_dots_##TS##_##BYTES(1, c, x, next, d, ahead, w, z, norm);                 \
+        else if (K == 1)                                                                           \
+            fastsgd_some_dots_##TS##_##BYTES(1, c, x, next, d, ahead, w, z, NULL);                 \
         else {                                                                                     \
             fastsgd_axpys_##TS##_##BYTES(x, d, w, K, c);                                           \
-            fastsgd_dots_##TS##_##BYTES(next, d, ahead, w, K, z);                                  \
+            fastsgd_dots_##TS##_##BYTES(next, d, ahead, w, K, z, norm);                            \
         }                                                                                          \
     }
 
@@ -250,7 +265,7 @@ FASTSGD_DEFINE_DENSE(double, f64, 64, __attribute__((target("arch=x86-64-v4"))))
     {                                                                                              \
         (void)columns;                                                                             \
         (void)pitch;                                                                               \
-        FASTSGD_WIDEST(fastsgd_dots_##TS, (x, d, NULL, w, K, z));                                  \
+        FASTSGD_WIDEST(fastsgd_dots_##TS, (x, d, NULL, w, K, z, NULL));                            \
     }                                                                                              \
                                                                                                    \
     /* w[k] += c[k] x */                                                                           \
@@ -261,15 +276,15 @@ FASTSGD_DEFINE_DENSE(double, f64, 64, __attribute__((target("arch=x86-64-v4"))))
         FASTSGD_WIDEST(fastsgd_axpys_##TS, (x, d, w, K, c));                                       \
     }                                                                                              \
                                                                                                    \
-    /* The same, and then z[k] = next . w[k], in one pass over w; without c, only that. Memory is asked for the row\
-     * `ahead` meanwhile, if it is given. */                                                       \
+    /* The same, and then z[k] = next . w[k], in one pass over w; without c, only that. ||next||^2 is added, and memory\
+     * asked for the row `ahead` meanwhile, if they are given. */                                  \
     static inline void fastsgd_axpys_dots_##TS(const T *x, ptrdiff_t d, T *w, ptrdiff_t K, const double *c,\
-                                               const T *next, const T *ahead, double *z)           \
+                                               const T *next, const T *ahead, double *z, double *norm)\
     {                                                                                              \
         if (c == NULL)                                                                             \
-            FASTSGD_WIDEST(fastsgd_dots_##TS, (next, d, ahead, w, K, z));                          \
+            FASTSGD_WIDEST(fastsgd_dots_##TS, (next, d, ahead, w, K, z, norm));                    \
         else                                                                                       \
-            FASTSGD_WIDEST(fastsgd_axpys_dots_##TS, (x, d, w, K, c, next, ahead, z));              \
+            FASTSGD_WIDEST(fastsgd_axpys_dots_##TS, (x, d, w, K, c, next, ahead, z, norm));        \
     }
 
 FASTSGD_DEFINE_WIDEST(float, f32)
