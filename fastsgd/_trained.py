@@ -105,12 +105,13 @@ class Trained(Common, Archived):
         score, touched = validation[1] if validation else None, rows.indices[: rows.nnz] if brief else None
         try:
             self._run(source, task.loss, state, settings, fitted, epochs=epochs, score=score, touched=touched)
-        except Divergence as error:
-            divergence = error
-        else:
-            return self
-        check.check_values(rows, X)  # see _meets_all
-        raise divergence
+        except Divergence:
+            try:
+                check.check_values(rows, X)  # see _meets_all
+            except ValueError as fault:
+                raise fault from None
+            raise
+        return self
 
     def _run(
         self, source: Source, loss: Loss, state: State, settings: Settings, fitted: dict[str, Any], *,

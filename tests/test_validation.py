@@ -1,7 +1,10 @@
 """Bad rows and targets are refused with a message that says what is wrong and where."""
 
 import copy
+import gc
+import itertools
 import re
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -38,6 +41,39 @@ def test_nonfinite_is_named_with_its_row_and_column(how, dtype, layout):
         for row, column in ((0, 0), (N - 1, D - 1), (3, 1), (17, 2)):
             bad = put(put(X, 2, 0), (row, column), value).astype(dtype)  # row 2 is empty in CSR
             refuses(how, LAYOUTS[layout](bad), rf"{what} at row {row}, column {column}\b")
+
+
+@pytest.mark.parametrize("learning_rate", ["optimal", "adaptive", "pa1", "pa2"])
+@pytest.mark.parametrize("loss", fastsgd.losses.LOSSES)
+def test_nonfinite_is_found_by_the_scores_of_every_way_to_train(loss, learning_rate):
+    bad = put(X, (17, 2), np.nan)
+    for layout, batch_size, penalty, average in itertools.product(
+        LAYOUTS.values(), (1, 7, N), ("l2", "l1"), (False, True)
+    ):
+        model = classifier(
+            loss=loss, learning_rate=learning_rate, eta0=1.0, batch_size=batch_size, penalty=penalty, average=average,
+            max_iter=1,
+        )  # fmt: skip
+        for y in (Y, Y3):
+            with pytest.raises(ValueError, match=r"NaN at row 17, column 2\b"):
+                model.fit(layout(bad), y)
+        assert not hasattr(model, "coef_")
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize(("value", "error"), [(np.nan, "NaN at row 17"), (1e300, "not finite")])
+def test_refused_rows_are_not_kept_in_memory(value, error, n_jobs):
+    gc.disable()  # nothing may be left for it
+    try:
+        bad = put(X, 17, value)
+        kept = weakref.ref(bad)
+        with pytest.raises(ValueError, match=error) as raised:
+            regressor(max_iter=99, n_jobs=n_jobs).fit(bad, Y)
+        assert raised.value.__suppress_context__  # one error, not two
+        del bad, raised
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
