@@ -173,19 +173,21 @@ def first(points, goal):
 
 def table(results, within):
     """Print it, in Markdown, and what failed; returns how many did."""
-    shown = [c for c in CONTENDERS if any(c in contenders for contenders in results.values())]
-    print("\n| seconds to the target | best loss | target | " + " | ".join(shown) + " | lead |")
-    print("|---" * (len(shown) + 4) + "|")
+    columns = [["seconds to the target", "best test log loss", "target", *CONTENDERS, "lead"]]
     for name, best, goal, times in summary(results, within):
         reached = {c: t for c, t in times.items() if isinstance(t, float)}
         cells = []
-        for contender in shown:
+        for contender in CONTENDERS:
             time_ = times.get(contender)
             cell = f"{time_:.3g}" if isinstance(time_, float) else "failed" if time_ else "-"
             cells.append(f"**{cell}**" if time_ == min(reached.values()) else cell)
         ours, theirs = ([t for c, t in reached.items() if c.startswith("fastsgd") == own] for own in (True, False))
         lead = f"{min(theirs) / min(ours):.2g}" if ours and theirs else "-"
-        print(f"| {name} | {best:.4f} | {goal:.4f} | " + " | ".join(cells) + f" | {lead} |")
+        columns.append([name, f"{best:.4f}", f"{goal:.4f}", *cells, lead])
+    head, *lines = zip(*columns, strict=True)
+    print()
+    for line in (head, ["---"] * len(head), *lines):
+        print("| " + " | ".join(line) + " |")
     print("\nlead: seconds of the first other trainer over those of the first fastsgd.")
     failed = [f"{n}, {c}: {t}" for n, tried in results.items() for c, t in tried.items() if isinstance(t, str)]
     print("\n".join(failed))

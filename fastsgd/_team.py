@@ -20,9 +20,11 @@ from .core.losses import Loss
 from .core.merge import LARGEST_CREW, merge
 from .core.state import OPTIMIZERS, Settings, State, Totals, swap
 
-# Multiply-adds, eight times as many on dense rows: what a thread does between two merges at least (also so many for
-# each weight, which a merge reads and writes several times) and at most, for Ctrl-C waits for it.
-SHORTEST_SHARE = 400_000
+# Multiply-adds, DENSE times as many on dense rows: what a thread does between two merges at least (also so many for
+# each weight, which a merge reads and writes several times) and at most, for Ctrl-C waits for it. The second numbers
+# are those of networks, whose multiply-adds take longer.
+SHORTEST_SHARE, SHORTEST_OF_NETWORK = 600_000, 400_000
+DENSE, DENSE_NETWORK = 12, 8
 SHARE_PER_WEIGHT = 2
 LONGEST_SHARE = 10_000_000
 MOST_ROUNDS = 128  # in a piece of data; more gain nothing
@@ -138,9 +140,10 @@ class Team:
         Given the numbers it is always the same, whatever the machine does: another division makes another model.
         """
         batches = -(-visits // batch_size)
-        work = rows.nnz / rows.shape[0] * state.width * visits / (1 if rows.sparse else 8)
-        work += state.hidden * state.outputs * visits / 8
-        share = max(SHORTEST_SHARE, SHARE_PER_WEIGHT * state.weights.size)
+        shortest, dense = (SHORTEST_OF_NETWORK, DENSE_NETWORK) if state.hidden else (SHORTEST_SHARE, DENSE)
+        work = rows.nnz / rows.shape[0] * state.width * visits / (1 if rows.sparse else dense)
+        work += state.hidden * state.outputs * visits / dense
+        share = max(shortest, SHARE_PER_WEIGHT * state.weights.size)
         threads = min(self._most, batches // FEWEST_ROUNDS, int(work / (FEWEST_ROUNDS * share)))
         if threads < 2:
             return []

@@ -210,7 +210,7 @@ def test_tables_pipelines_and_searches(kind):
 @pytest.mark.parametrize("solver", ["sgd", "adagrad", "adam"])
 def test_threads(solver, layout, monkeypatch):
     """The same bits every time, and a model as good."""
-    monkeypatch.setattr("fastsgd._team.SHORTEST_SHARE", 5000)
+    monkeypatch.setattr("fastsgd._team.SHORTEST_OF_NETWORK", 5000)
     points, labels = moons(6000, 0.2, 0)
     rows = LAYOUTS[layout](points)
     options = {"hidden_layer_sizes": (100,), "max_iter": 15, "solver": solver, "batch_size": 10, "alpha": 1e-3}

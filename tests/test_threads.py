@@ -25,9 +25,10 @@ ROUNDS = 4
 @pytest.fixture(autouse=True)
 def small_shares(monkeypatch):
     """Little data is shared out as much data is."""
-    for name, value in {"SHORTEST_SHARE": 1, "SHARE_PER_WEIGHT": 0, "FEWEST_ROUNDS": 1, "MOST_ROUNDS": ROUNDS}.items():
-        monkeypatch.setattr(_team, name, value)
-    monkeypatch.setattr(_team, "WORTH_SPLITTING", 1)
+    for name in ("SHORTEST_SHARE", "SHORTEST_OF_NETWORK", "FEWEST_ROUNDS", "WORTH_SPLITTING"):
+        monkeypatch.setattr(_team, name, 1)
+    monkeypatch.setattr(_team, "SHARE_PER_WEIGHT", 0)
+    monkeypatch.setattr(_team, "MOST_ROUNDS", ROUNDS)
     yield
     assert threading.enumerate() == [threading.main_thread()]
 
@@ -123,9 +124,9 @@ def test_how_work_is_divided(monkeypatch):
         return len(_team.Team(None, threads).divide(rows, rows.shape[0], state, batch))
 
     large = rows(180_000, 47_000, 13_000_000, True)
-    assert divide(large, 1, 2) == 16
+    assert divide(large, 1, 2) == 10
     assert divide(large, 1, 2, batch=100_000) == divide(large, 1, 2, batch=10**6) == 0
-    assert divide(rows(60_000, 784, 60_000 * 784, False), 10, 2) == 73
+    assert divide(rows(60_000, 784, 60_000 * 784, False), 10, 2) == 32
     assert divide(rows(10**8, 100, 10**11, True), 1, 2) == 5000
     for little in (rows(10_000, 100, 10**6, True), rows(25_000, 1_500_000, 6 * 10**6, True), rows(3, 3, 9, False)):
         assert divide(little, 1, 64) == 0

@@ -290,17 +290,17 @@ FASTSGD_DEFINE_DENSE(double, f64, 64, __attribute__((target("arch=x86-64-v4"))))
 FASTSGD_DEFINE_WIDEST(float, f32)
 FASTSGD_DEFINE_WIDEST(double, f64)
 
-/* Checks of the caller's arrays, at the speed of memory: with STRETCH numbers at a time asked for AHEAD of their turn
+/* Checks of the caller's arrays, at the speed of memory: with STRETCH numbers at a time asked for SOON before their turn
  * it is a fifth higher. */
-enum { STRETCH = 256, AHEAD = 2048 };
+enum { STRETCH = 256, SOON = 2048 };
 #define FASTSGD_STRETCHES(values, n, i, until)                                                     \
     for (ptrdiff_t i = 0, until; i < (n);)                                                         \
         for (until = fastsgd_stretch((values) + i, sizeof *(values), i, n); i < until; i++)
 
 static inline ptrdiff_t fastsgd_stretch(const void *values, ptrdiff_t size, ptrdiff_t i, ptrdiff_t n)
 {
-    if (i + STRETCH + AHEAD <= n)
-        fastsgd_prefetch((const char *)values + AHEAD * size, STRETCH * size);
+    if (i + STRETCH + SOON <= n)
+        fastsgd_prefetch((const char *)values + SOON * size, STRETCH * size);
     return n - i < STRETCH ? n : i + STRETCH;
 }
 
