@@ -191,8 +191,8 @@ cdef inline int run(Job* job, Loss loss, const floating* data, const index_t* co
     """Batch after batch: score its rows at the same weights, then make one step with the mean derivative."""
     cdef Py_ssize_t K = 1 if outputs_t is one_t else job.K, batch = 1 if outputs_t is one_t else job.batch
     cdef Py_ssize_t first = 0, size, i, row = 0, start = 0, nnz = 0
-    # Of one output they are variables, not memory: the next row waits for what is made of them.
     cdef bint by_kernel
+    # Of one output they are variables, not memory: the next row waits for what is made of them.
     cdef double score = 0, target = 0, derivative = 0, factor = 0
     cdef double* z = &score if outputs_t is one_t else job.z
     cdef double* t = &target if outputs_t is one_t else job.t
@@ -276,8 +276,7 @@ cdef inline int descend(Job* job, const floating* data, const index_t* columns, 
             # Long dense rows: the next one is scored while the weights are at hand.
             if index_t is dense_t and moves and batch == 1 and first + 1 < job.rows and nnz >= SHORT_ROW:
                 axpys_dots(data + start, nnz, w, K, move, data + job.order[first + 1] * nnz,
-                           row_ahead(job, data, first + 1), z,
-                           norm_of(job))
+                           row_ahead(job, data, first + 1), z, norm_of(job))
                 job.scored = True
             elif moves:
                 row_add(data + start, columns + start, nnz, w, K, move)

@@ -108,12 +108,13 @@ FASTSGD_DEFINE(double, f64)
     typedef T fastsgd_vector_##TS##_##BYTES FASTSGD_VECTOR(T, BYTES / sizeof(T));                  \
                                                                                                    \
     /* For n rows of w, `d` apart: w[i] += c[i] before, if that is given, and z[i] = x . w[i]; and x . x, if `norm` is\
-     * given. n and whether it is are constants, so that the running sums are registers. Memory is asked for the d numbers `ahead`, if given, a line a step: all at once\
-     * they would be more than it takes, and the loads of x would wait behind them. */              \
+     * given. n and whether it is are constants, so that the running sums are registers. Memory is asked for the d\
+     * numbers `ahead`, if given, a line a step: all at once they would be more than it takes, and the loads of x would\
+     * wait behind them. */                                                                        \
     TARGET FASTSGD_INLINE void fastsgd_some_dots_##TS##_##BYTES(const int n, const double *restrict c,\
                                                                 const T *restrict before, const T *restrict x,\
-                                                                ptrdiff_t d, const T *ahead, T *restrict w, double *restrict z,\
-                                                                double *norm)                      \
+                                                                ptrdiff_t d, const T *ahead, T *restrict w,\
+                                                                double *restrict z, double *norm)  \
     {                                                                                              \
         enum { WIDTH = BYTES / sizeof(T), VECTORS = LINE / BYTES, LANES = LINE / sizeof(T) };      \
         const int sums = n + (norm != NULL);                                                       \
@@ -123,7 +124,7 @@ FASTSGD_DEFINE(double, f64)
         for (int i = 0; i < sums; i++) {                                                           \
             for (int l = 0; l < LANES; l++)                                                        \
                 sum[i][l] = 0;                                                                     \
-            if (i < n && before != NULL)                                                                    \
+            if (i < n && before != NULL)                                                           \
                 for (int l = 0; l < WIDTH; l++)                                                    \
                     cs[i][l] = (T)c[i];                                                            \
         }                                                                                          \
@@ -276,8 +277,8 @@ FASTSGD_DEFINE_DENSE(double, f64, 64, __attribute__((target("arch=x86-64-v4"))))
         FASTSGD_WIDEST(fastsgd_axpys_##TS, (x, d, w, K, c));                                       \
     }                                                                                              \
                                                                                                    \
-    /* The same, and then z[k] = next . w[k], in one pass over w; without c, only that. ||next||^2 is added, and memory\
-     * asked for the row `ahead` meanwhile, if they are given. */                                  \
+    /* The same, and then z[k] = next . w[k], in one pass over w; without c, only that. If they are given, ||next||^2\
+     * goes to `norm`, and memory is asked for the row `ahead` meanwhile. */                       \
     static inline void fastsgd_axpys_dots_##TS(const T *x, ptrdiff_t d, T *w, ptrdiff_t K, const double *c,\
                                                const T *next, const T *ahead, double *z, double *norm)\
     {                                                                                              \
@@ -290,8 +291,8 @@ FASTSGD_DEFINE_DENSE(double, f64, 64, __attribute__((target("arch=x86-64-v4"))))
 FASTSGD_DEFINE_WIDEST(float, f32)
 FASTSGD_DEFINE_WIDEST(double, f64)
 
-/* Checks of the caller's arrays, at the speed of memory: with STRETCH numbers at a time asked for SOON before their turn
- * it is a fifth higher. */
+/* Checks of the caller's arrays, at the speed of memory, which is a fifth higher if STRETCH numbers at a time are asked
+ * for, SOON before their turn. */
 enum { STRETCH = 256, SOON = 2048 };
 #define FASTSGD_STRETCHES(values, n, i, until)                                                     \
     for (ptrdiff_t i = 0, until; i < (n);)                                                         \
