@@ -1,3 +1,4 @@
+# cython: cdivision=True
 # What a hidden unit makes of its score a = w.x + b, and how that changes with a: g(a), and g'(a) from y = g(a).
 
 from libc.math cimport exp, tanh

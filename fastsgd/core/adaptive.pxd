@@ -1,3 +1,4 @@
+# cython: cdivision=True
 # How a row is scored, and its update applied, under the optimisers that have a step for each weight. adaptive.h
 # describes the cells that hold a weight and what the optimiser keeps beside it.
 

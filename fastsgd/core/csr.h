@@ -187,45 +187,93 @@ FASTSGD_DEFINE_CSR_CHOICE(double, f64, int64_t, i64)
 #define FASTSGD_NAMED(columns, j) (columns)[j]
 #define FASTSGD_COUNTED(columns, j) (j)
 
+enum { GATHERED = 32 }; /* nonzeros from which vectors pay: more at once, but a short row's score comes later */
+
+#if defined(__GNUC__) || defined(__clang__)
+typedef double fastsgd_two FASTSGD_VECTOR(double, 2);
+
+#define FASTSGD_DEFINE_FOURS_OF_ONE(T, TS, I, IS, AT)                                              \
+    /* The same sums as below, of whole fours; returns the nonzeros they have. */                  \
+    FASTSGD_INLINE ptrdiff_t fastsgd_dot_fours_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, const T *w,\
+                                                           ptrdiff_t pitch, fastsgd_four_##TS *squares,\
+                                                           ptrdiff_t ahead, double *sums)          \
+    {                                                                                              \
+        fastsgd_two low = {0}, high = {0};                                                         \
+        ptrdiff_t j = 0;                                                                           \
+        (void)columns;                                                                             \
+        for (; j + 4 <= nnz; j += 4) {                                                             \
+            fastsgd_four_##TS xs, products = {w[AT(columns, j) * pitch], w[AT(columns, j + 1) * pitch],\
+                                              w[AT(columns, j + 2) * pitch], w[AT(columns, j + 3) * pitch]};\
+            if (ahead != 0) {                                                                      \
+                FASTSGD_PREFETCH_FAR(x + j, ahead);                                                \
+                FASTSGD_PREFETCH_FAR(columns + j, ahead);                                          \
+            }                                                                                      \
+            FASTSGD_LOAD(xs, x + j);                                                               \
+            products *= xs;                                                                        \
+            low += (fastsgd_two){(double)products[0], (double)products[1]};                        \
+            high += (fastsgd_two){(double)products[2], (double)products[3]};                       \
+            if (squares != NULL)                                                                   \
+                *squares += xs * xs;                                                               \
+        }                                                                                          \
+        sums[0] = low[0];                                                                          \
+        sums[1] = low[1];                                                                          \
+        sums[2] = high[0];                                                                         \
+        sums[3] = high[1];                                                                         \
+        return j;                                                                                  \
+    }
+#else
+#define FASTSGD_DEFINE_FOURS_OF_ONE(T, TS, I, IS, AT)                                              \
+    FASTSGD_INLINE ptrdiff_t fastsgd_dot_fours_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, const T *w,\
+                                                           ptrdiff_t pitch, fastsgd_four_##TS *squares,\
+                                                           ptrdiff_t ahead, double *sums)          \
+    {                                                                                              \
+        return 0;                                                                                  \
+    }
+#endif
+
 #define FASTSGD_DEFINE_ONE(T, TS, I, IS, AT)                                                       \
+    FASTSGD_DEFINE_FOURS_OF_ONE(T, TS, I, IS, AT)                                                  \
+                                                                                                   \
     /* One output: x . w, its weights `pitch` apart; and ||x||^2, if `squares` is given. Unless it is 0, memory is asked\
      * for the nonzeros `ahead`, of this row or not: where rows are read one after the other. */   \
     FASTSGD_INLINE double fastsgd_dot_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, const T *w,\
                                                   ptrdiff_t pitch, double *squares, ptrdiff_t ahead)\
     {                                                                                              \
         fastsgd_four_##TS all = {0}, xs, same;                                                     \
-        double sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0, tail_squares = 0;                           \
+        double sums[4] = {0}, tail_squares = 0;                                                    \
         ptrdiff_t j = 0;                                                                           \
         (void)columns;                                                                             \
+        if (nnz >= GATHERED)                                                                       \
+            j = fastsgd_dot_fours_##TS##_##IS(x, columns, nnz, w, pitch, squares != NULL ? &all : NULL, ahead, sums);\
         for (; j + 4 <= nnz; j += 4) {                                                             \
             if (ahead != 0) {                                                                      \
                 FASTSGD_PREFETCH_FAR(x + j, ahead);                                                \
                 FASTSGD_PREFETCH_FAR(columns + j, ahead);                                          \
             }                                                                                      \
-            sum0 += (double)(x[j] * w[AT(columns, j) * pitch]);                                    \
-            sum1 += (double)(x[j + 1] * w[AT(columns, j + 1) * pitch]);                            \
-            sum2 += (double)(x[j + 2] * w[AT(columns, j + 2) * pitch]);                            \
-            sum3 += (double)(x[j + 3] * w[AT(columns, j + 3) * pitch]);                            \
+            sums[0] += (double)(x[j] * w[AT(columns, j) * pitch]);                                 \
+            sums[1] += (double)(x[j + 1] * w[AT(columns, j + 1) * pitch]);                         \
+            sums[2] += (double)(x[j + 2] * w[AT(columns, j + 2) * pitch]);                         \
+            sums[3] += (double)(x[j + 3] * w[AT(columns, j + 3) * pitch]);                         \
             if (squares != NULL) {                                                                 \
                 FASTSGD_LOAD(xs, x + j);                                                           \
                 FASTSGD_MULTIPLY_ADD(all, xs, same, x + j);                                        \
             }                                                                                      \
         }                                                                                          \
         if (j < nnz) {                                                                             \
-            sum0 += (double)(x[j] * w[AT(columns, j) * pitch]);                                    \
+            sums[0] += (double)(x[j] * w[AT(columns, j) * pitch]);                                    \
             tail_squares += (double)(x[j] * x[j]);                                                 \
             if (++j < nnz) {                                                                       \
-                sum1 += (double)(x[j] * w[AT(columns, j) * pitch]);                                \
+                sums[1] += (double)(x[j] * w[AT(columns, j) * pitch]);                                \
                 tail_squares += (double)(x[j] * x[j]);                                             \
                 if (++j < nnz) {                                                                   \
-                    sum2 += (double)(x[j] * w[AT(columns, j) * pitch]);                            \
+                    sums[2] += (double)(x[j] * w[AT(columns, j) * pitch]);                            \
                     tail_squares += (double)(x[j] * x[j]);                                         \
                 }                                                                                  \
             }                                                                                      \
         }                                                                                          \
         if (squares != NULL)                                                                       \
             *squares = (double)((all[0] + all[1]) + (all[2] + all[3])) + tail_squares;             \
-        return (sum0 + sum1) + (sum2 + sum3);                                                      \
+        return (sums[0] + sums[1]) + (sums[2] + sums[3]);                                                      \
     }                                                                                              \
                                                                                                    \
     /* One output: w += c x */                                                                     \
@@ -235,8 +283,8 @@ FASTSGD_DEFINE_CSR_CHOICE(double, f64, int64_t, i64)
         ptrdiff_t j = 0;                                                                           \
         (void)columns;                                                                             \
         for (; j + 4 <= nnz; j += 4) {                                                             \
-            fastsgd_four_##TS step = {0}, xs;                                                      \
-            FASTSGD_MULTIPLY_ADD(step, cs, xs, x + j);                                             \
+            fastsgd_four_##TS step;                                                                \
+            FASTSGD_MULTIPLY(step, cs, x + j);                                                     \
             w[AT(columns, j)] += step[0];                                                          \
             w[AT(columns, j + 1)] += step[1];                                                      \
             w[AT(columns, j + 2)] += step[2];                                                      \

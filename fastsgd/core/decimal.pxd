@@ -1,3 +1,4 @@
+# cython: cdivision=True
 """Decimal text to doubles and back, correctly rounded, whatever the locale. The common cases are inline, here."""
 
 from libc.stdint cimport int64_t, uint64_t

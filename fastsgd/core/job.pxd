@@ -1,3 +1,4 @@
+# cython: cdivision=True
 # One pass over the rows in plain C: what it is given, what changes with every step, what it sums up; and the parts of
 # a step that need no more than that. Inline, for the kernels that make a pass of them: sgd and network.
 
@@ -7,7 +8,7 @@ from libc.math cimport fabs, isfinite, log1p
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
 from .adaptive cimport Adaptive
-from .cross_entropy cimport logistic
+from .cross_entropy cimport logistic, odds
 from .losses cimport Loss
 from .rows cimport dense_t, fastsgd_prefetch, index_t, row_prefetch
 from .schedules cimport PA1, StepRule, passive_aggressive
@@ -89,6 +90,7 @@ cdef struct Job:
     # Of log_loss one logarithm is taken for many rows of weight 1, at 1 + product; `loss` is without it.
     bint logistic
     double product
+    double likely                   # what is to be multiplied next, as a probability
     double loss, penalty, weight
     Py_ssize_t clipped, bad_row
 
@@ -173,8 +175,12 @@ cdef inline bint differentiate(Job* job, Loss loss, Py_ssize_t row, double* z, c
         return False
     k = 0
     while k < K:
-        if job.logistic and s == 1:
-            multiply(job, logistic(z[k], t[k], g + k, &value))
+        if job.logistic and (job.sample_weight == NULL or s == 1):
+            # The factor of the score before: the CPU has more room for the next row if it need not wait for this one's.
+            multiply(job, odds(job.likely))
+            job.likely = logistic(z[k], t[k], g + k, &value)
+        elif K == 1:
+            value = evaluate_one(loss, z[0], t[0], g)
         else:
             value = loss.evaluate(z + k, t + k, together, g + k)
         total += value
@@ -194,6 +200,13 @@ cdef inline bint differentiate(Job* job, Loss loss, Py_ssize_t row, double* z, c
         job.penalty += s * job.l1 * job.sum_abs
     job.weight += s
     return True
+
+
+cdef inline double evaluate_one(Loss loss, double z, double t, double* g) noexcept nogil:
+    """By copies: a variable whose address a call is given stays in memory, and every row would wait for that."""
+    cdef double derivative = 0.0, value = loss.evaluate(&z, &t, 1, &derivative)
+    g[0] = derivative
+    return value
 
 
 cdef inline void multiply(Job* job, double e) noexcept nogil:
@@ -239,11 +252,13 @@ cdef inline bint plan_move(Job* job, const double* z, const double* g, double* m
         eta /= job.rule.eta0        # the step is in g already
     eta_stored = eta / job.scale
     for k in range(K):
+        move[k] = -eta_stored * g[k]
+        if move[k] == 0:
+            continue
+        moves = True
         c = -eta * g[k]
-        moves |= c != 0
-        if job.followed and c != 0:
+        if job.followed:
             job.sum_squares += c * (2 * keep * (z[k] - job.bias[k]) + c * job.norm)
         if job.fit_intercept:
             job.bias[k] += c * job.intercept_decay
-        move[k] = -eta_stored * g[k]
     return moves

@@ -1,3 +1,4 @@
+# cython: cdivision=True
 # Step sizes eta_t, t = 1, 2, ...
 
 from libc.math cimport pow

@@ -14,10 +14,10 @@ from .adaptive cimport (
     NORMALIZED, SGD, Adaptive, Rule, adaptive_scores, adaptive_step, apply_bias_gradient, apply_gradient,
     gather_gradient, planes_of, set_step,
 )
-from .cross_entropy cimport LogLoss
+from .cross_entropy cimport LogLoss, odds
 from .job cimport (
-    Bounds, Job, differentiate, find_row, look_ahead, look_at_signals, norm_of, plan_move, read_target, row_ahead,
-    row_begin, row_bounds, shrink,
+    Bounds, Job, differentiate, find_row, look_ahead, look_at_signals, multiply, norm_of, plan_move, read_target,
+    row_ahead, row_begin, row_bounds, shrink,
 )
 from .losses cimport Loss
 from .rows cimport (
@@ -170,15 +170,16 @@ cdef Job open_job(Loss loss, Settings settings, State state, const uint32_t[::1]
     job.penalty_total, job.sum_squares, job.sum_abs = state.penalty_total, state.sum_squares, state.sum_abs
     job.loss = job.penalty = job.weight = 0
     job.clipped, job.bad_row, job.scored = 0, -1, False
-    job.logistic, job.product = type(loss) is LogLoss and job.rule.schedule < PA1, 0
+    job.logistic, job.product, job.likely = type(loss) is LogLoss and job.rule.schedule < PA1, 0, 0
     job.single, job.work = 1 < job.rows <= job.batch, 0
     return job
 
 
-cdef void close_job(const Job* job, State state, Totals totals):
+cdef void close_job(Job* job, State state, Totals totals):
     """What the pass has come to."""
     state.t, state.scale, state.average_scale, state.averaged = job.step, job.scale, job.average_scale, job.averaged
     state.penalty_total, state.sum_squares, state.sum_abs = job.penalty_total, job.sum_squares, job.sum_abs
+    multiply(job, odds(job.likely))
     totals.loss += job.loss + log1p(job.product)
     totals.penalty += job.penalty
     totals.weight += job.weight
@@ -257,7 +258,7 @@ cdef inline int descend(Job* job, const floating* data, const index_t* columns, 
                         floating* average, floating* received, const outputs_t* tag) except -1 nogil:
     """The step of a batch whose rows are scored; start, nnz and z are those of a single row."""
     cdef Py_ssize_t K = 1 if outputs_t is one_t else job.K, batch = 1 if outputs_t is one_t else job.batch, i
-    cdef double eta, keep
+    cdef double eta, keep, copied
     cdef bint moves, plain = not job.counted and average == NULL
     cdef Account account
     eta = step_size(&job.rule, job.step)
@@ -282,8 +283,10 @@ cdef inline int descend(Job* job, const floating* data, const index_t* columns, 
                 row_add(data + start, columns + start, nnz, w, K, move)
         elif moves or (batch == 1 and received != NULL):
             # l1 comes after the moves of all the batch's rows.
+            if outputs_t is one_t:
+                copied = move[0]    # so that `move` need not be memory (see `evaluate_one`)
             row_step(data + start, columns + start, nnz, w, received if batch == 1 else <floating*>NULL, average,
-                     K, move, &account)
+                     K, &copied if outputs_t is one_t else move, &account)
     if batch > 1 and received != NULL:
         for i in range(K):
             move[i] = 0

@@ -47,6 +47,11 @@
         FASTSGD_LOAD(b, from);                                                                     \
         (sum) += (a) * (b);                                                                        \
     } while (0)
+#define FASTSGD_MULTIPLY(product, a, from)                                                         \
+    do {                                                                                           \
+        FASTSGD_LOAD(product, from);                                                               \
+        (product) *= (a);                                                                          \
+    } while (0)
 #else
 #define FASTSGD_VECTOR(T, n) [n]
 #define FASTSGD_MULTIPLY_ADD(sum, a, b, from)                                                      \
@@ -54,6 +59,12 @@
         FASTSGD_LOAD(b, from);                                                                     \
         for (size_t lane = 0; lane < sizeof(a) / sizeof((a)[0]); lane++)                           \
             (sum)[lane] += (a)[lane] * (b)[lane];                                                  \
+    } while (0)
+#define FASTSGD_MULTIPLY(product, a, from)                                                         \
+    do {                                                                                           \
+        FASTSGD_LOAD(product, from);                                                               \
+        for (size_t lane = 0; lane < sizeof(a) / sizeof((a)[0]); lane++)                           \
+            (product)[lane] *= (a)[lane];                                                          \
     } while (0)
 #endif
 #define FASTSGD_LOAD(lanes, from) memcpy(&(lanes), (from), sizeof(lanes))
