@@ -190,61 +190,72 @@ FASTSGD_DEFINE_CSR_CHOICE(double, f64, int64_t, i64)
 enum { GATHERED = 32 }; /* nonzeros from which vectors pay: more at once, but a short row's score comes later */
 
 #if defined(__GNUC__) || defined(__clang__)
-typedef double fastsgd_two FASTSGD_VECTOR(double, 2);
+/* low and high += x * (w0, w1, w2, w3), products in the type of x */
+#define FASTSGD_ADD_PRODUCTS_f32(low, high, x, w0, w1, w2, w3)                                     \
+    do {                                                                                           \
+        fastsgd_sixteen_f32 products = {w0, w1, w2, w3}, xs;                                       \
+        FASTSGD_LOAD(xs, x);                                                                       \
+        products *= xs;                                                                            \
+        (low) += (fastsgd_sixteen_f64){(double)products[0], (double)products[1]};                  \
+        (high) += (fastsgd_sixteen_f64){(double)products[2], (double)products[3]};                 \
+    } while (0)
+#define FASTSGD_ADD_PRODUCTS_f64(low, high, x, w0, w1, w2, w3)                                     \
+    do {                                                                                           \
+        const fastsgd_sixteen_f64 ws[2] = {{w0, w1}, {w2, w3}};                                    \
+        fastsgd_sixteen_f64 xs;                                                                    \
+        FASTSGD_MULTIPLY_ADD(low, ws[0], xs, x);                                                   \
+        FASTSGD_MULTIPLY_ADD(high, ws[1], xs, (x) + 2);                                            \
+    } while (0)
 
-#define FASTSGD_DEFINE_FOURS_OF_ONE(T, TS, I, IS, AT)                                              \
-    /* The same sums as below, of whole fours; returns the nonzeros they have. */                  \
+#define FASTSGD_DEFINE_DOT_FOURS(T, TS, I, IS, AT)                                                 \
+    /* What `dot` adds up, of whole fours by vectors; returns how many nonzeros they have. */      \
     FASTSGD_INLINE ptrdiff_t fastsgd_dot_fours_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, const T *w,\
-                                                           ptrdiff_t pitch, fastsgd_four_##TS *squares,\
-                                                           ptrdiff_t ahead, double *sums)          \
+                                                           ptrdiff_t pitch, double *sums,          \
+                                                           fastsgd_sixteen_##TS *squares, ptrdiff_t ahead)\
     {                                                                                              \
-        fastsgd_two low = {0}, high = {0};                                                         \
+        fastsgd_sixteen_f64 low = {0}, high = {0};                                                 \
         ptrdiff_t j = 0;                                                                           \
         (void)columns;                                                                             \
         for (; j + 4 <= nnz; j += 4) {                                                             \
-            fastsgd_four_##TS xs, products = {w[AT(columns, j) * pitch], w[AT(columns, j + 1) * pitch],\
-                                              w[AT(columns, j + 2) * pitch], w[AT(columns, j + 3) * pitch]};\
             if (ahead != 0) {                                                                      \
                 FASTSGD_PREFETCH_FAR(x + j, ahead);                                                \
                 FASTSGD_PREFETCH_FAR(columns + j, ahead);                                          \
             }                                                                                      \
-            FASTSGD_LOAD(xs, x + j);                                                               \
-            products *= xs;                                                                        \
-            low += (fastsgd_two){(double)products[0], (double)products[1]};                        \
-            high += (fastsgd_two){(double)products[2], (double)products[3]};                       \
+            FASTSGD_ADD_PRODUCTS_##TS(low, high, x + j, w[AT(columns, j) * pitch], w[AT(columns, j + 1) * pitch],\
+                                      w[AT(columns, j + 2) * pitch], w[AT(columns, j + 3) * pitch]);\
             if (squares != NULL)                                                                   \
-                *squares += xs * xs;                                                               \
+                fastsgd_add_squares_##TS(squares, x + j);                                          \
         }                                                                                          \
-        sums[0] = low[0];                                                                          \
-        sums[1] = low[1];                                                                          \
-        sums[2] = high[0];                                                                         \
-        sums[3] = high[1];                                                                         \
+        for (int i = 0; i < 2; i++) {                                                              \
+            sums[i] = low[i];                                                                      \
+            sums[2 + i] = high[i];                                                                 \
+        }                                                                                          \
         return j;                                                                                  \
     }
 #else
-#define FASTSGD_DEFINE_FOURS_OF_ONE(T, TS, I, IS, AT)                                              \
+#define FASTSGD_DEFINE_DOT_FOURS(T, TS, I, IS, AT)                                                 \
     FASTSGD_INLINE ptrdiff_t fastsgd_dot_fours_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, const T *w,\
-                                                           ptrdiff_t pitch, fastsgd_four_##TS *squares,\
-                                                           ptrdiff_t ahead, double *sums)          \
+                                                           ptrdiff_t pitch, double *sums,          \
+                                                           fastsgd_sixteen_##TS *squares, ptrdiff_t ahead)\
     {                                                                                              \
         return 0;                                                                                  \
     }
 #endif
 
 #define FASTSGD_DEFINE_ONE(T, TS, I, IS, AT)                                                       \
-    FASTSGD_DEFINE_FOURS_OF_ONE(T, TS, I, IS, AT)                                                  \
+    FASTSGD_DEFINE_DOT_FOURS(T, TS, I, IS, AT)                                                     \
                                                                                                    \
     /* One output: x . w, its weights `pitch` apart; and ||x||^2, if `squares` is given. Unless it is 0, memory is asked\
      * for the nonzeros `ahead`, of this row or not: where rows are read one after the other. */   \
     FASTSGD_INLINE double fastsgd_dot_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, const T *w,\
                                                   ptrdiff_t pitch, double *squares, ptrdiff_t ahead)\
     {                                                                                              \
-        fastsgd_four_##TS all = {0}, xs, same;                                                     \
+        fastsgd_sixteen_##TS all[FASTSGD_SIXTEENS(T)] = {{0}};                                     \
         double sums[4] = {0}, tail_squares = 0;                                                    \
         ptrdiff_t j = 0;                                                                           \
         (void)columns;                                                                             \
         if (nnz >= GATHERED)                                                                       \
-            j = fastsgd_dot_fours_##TS##_##IS(x, columns, nnz, w, pitch, squares != NULL ? &all : NULL, ahead, sums);\
+            j = fastsgd_dot_fours_##TS##_##IS(x, columns, nnz, w, pitch, sums, squares != NULL ? all : NULL, ahead);\
         for (; j + 4 <= nnz; j += 4) {                                                             \
             if (ahead != 0) {                                                                      \
                 FASTSGD_PREFETCH_FAR(x + j, ahead);                                                \
@@ -254,41 +265,36 @@ typedef double fastsgd_two FASTSGD_VECTOR(double, 2);
             sums[1] += (double)(x[j + 1] * w[AT(columns, j + 1) * pitch]);                         \
             sums[2] += (double)(x[j + 2] * w[AT(columns, j + 2) * pitch]);                         \
             sums[3] += (double)(x[j + 3] * w[AT(columns, j + 3) * pitch]);                         \
-            if (squares != NULL) {                                                                 \
-                FASTSGD_LOAD(xs, x + j);                                                           \
-                FASTSGD_MULTIPLY_ADD(all, xs, same, x + j);                                        \
-            }                                                                                      \
+            if (squares != NULL)                                                                   \
+                fastsgd_add_squares_##TS(all, x + j);                                              \
         }                                                                                          \
         if (j < nnz) {                                                                             \
-            sums[0] += (double)(x[j] * w[AT(columns, j) * pitch]);                                    \
+            sums[0] += (double)(x[j] * w[AT(columns, j) * pitch]);                                 \
             tail_squares += (double)(x[j] * x[j]);                                                 \
             if (++j < nnz) {                                                                       \
-                sums[1] += (double)(x[j] * w[AT(columns, j) * pitch]);                                \
+                sums[1] += (double)(x[j] * w[AT(columns, j) * pitch]);                             \
                 tail_squares += (double)(x[j] * x[j]);                                             \
                 if (++j < nnz) {                                                                   \
-                    sums[2] += (double)(x[j] * w[AT(columns, j) * pitch]);                            \
+                    sums[2] += (double)(x[j] * w[AT(columns, j) * pitch]);                         \
                     tail_squares += (double)(x[j] * x[j]);                                         \
                 }                                                                                  \
             }                                                                                      \
         }                                                                                          \
         if (squares != NULL)                                                                       \
-            *squares = (double)((all[0] + all[1]) + (all[2] + all[3])) + tail_squares;             \
-        return (sums[0] + sums[1]) + (sums[2] + sums[3]);                                                      \
+            *squares = (double)FASTSGD_SUM_OF_FOUR(T, all) + tail_squares;                         \
+        return (sums[0] + sums[1]) + (sums[2] + sums[3]);                                          \
     }                                                                                              \
                                                                                                    \
     /* One output: w += c x */                                                                     \
     FASTSGD_INLINE void fastsgd_axpy_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, T *w, T c)\
     {                                                                                              \
-        const fastsgd_four_##TS cs = {c, c, c, c};                                                 \
         ptrdiff_t j = 0;                                                                           \
         (void)columns;                                                                             \
-        for (; j + 4 <= nnz; j += 4) {                                                             \
-            fastsgd_four_##TS step;                                                                \
-            FASTSGD_MULTIPLY(step, cs, x + j);                                                     \
-            w[AT(columns, j)] += step[0];                                                          \
-            w[AT(columns, j + 1)] += step[1];                                                      \
-            w[AT(columns, j + 2)] += step[2];                                                      \
-            w[AT(columns, j + 3)] += step[3];                                                      \
+        for (; j + FASTSGD_LANES(T) <= nnz; j += FASTSGD_LANES(T)) {                               \
+            fastsgd_sixteen_##TS step, xs;                                                         \
+            FASTSGD_MULTIPLY(step, c, xs, x + j);                                                  \
+            for (ptrdiff_t i = 0; i < FASTSGD_LANES(T); i++)                                       \
+                w[AT(columns, j + i)] += step[i];                                                  \
         }                                                                                          \
         for (; j < nnz; j++)                                                                       \
             w[AT(columns, j)] += c * x[j];                                                         \

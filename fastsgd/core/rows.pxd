@@ -28,6 +28,7 @@ cdef extern from *:
 # C macros: the kernel is chosen by the types of x and columns.
 cdef extern from "csr.h" nogil:
     void fastsgd_prefetch(const void* start, Py_ssize_t size)
+    void fastsgd_prefetch_two(const void* start, const void* other, Py_ssize_t size)
     double norm "fastsgd_norm"(...)     # (x, n)
     void dots "fastsgd_dots"(...)       # (x, columns, nnz, w, K, pitch, z)
     void axpys "fastsgd_axpys"(...)     # (x, columns, nnz, w, K, c)
@@ -91,8 +92,12 @@ cdef inline void row_prefetch(const floating* x, const index_t* columns, Py_ssiz
                               Py_ssize_t nnz) noexcept nogil:
     # Of a long row the hardware fetches the rest, and the weights should stay in the cache.
     nnz = min(nnz, LONGEST_PREFETCH)
-    fastsgd_prefetch(x + start, nnz * sizeof(floating))
-    if index_t is not dense_t:
+    if index_t is dense_t:
+        fastsgd_prefetch(x + start, nnz * sizeof(floating))
+    elif sizeof(floating) == sizeof(index_t):
+        fastsgd_prefetch_two(x + start, columns + start, nnz * sizeof(floating))
+    else:
+        fastsgd_prefetch(x + start, nnz * sizeof(floating))
         fastsgd_prefetch(columns + start, nnz * sizeof(index_t))
 
 
