@@ -257,9 +257,9 @@ cdef inline int descend(Job* job, const floating* data, const index_t* columns, 
                         Py_ssize_t start, Py_ssize_t nnz, double* z, const double* g, double* move, floating* w,
                         floating* average, floating* received, const outputs_t* tag) except -1 nogil:
     """The step of a batch whose rows are scored; start, nnz and z are those of a single row."""
-    cdef Py_ssize_t K = 1 if outputs_t is one_t else job.K, batch = 1 if outputs_t is one_t else job.batch, i
+    cdef Py_ssize_t K = 1 if outputs_t is one_t else job.K, batch = 1 if outputs_t is one_t else job.batch, i, k
     cdef double eta, keep, copied
-    cdef bint moves, plain = not job.counted and average == NULL
+    cdef bint moves, plain = not job.counted
     cdef Account account
     eta = step_size(&job.rule, job.step)
     keep = shrink(job, eta, w, average)
@@ -281,6 +281,10 @@ cdef inline int descend(Job* job, const floating* data, const index_t* columns, 
                 job.scored = True
             elif moves:
                 row_add(data + start, columns + start, nnz, w, K, move)
+            if average != NULL and moves and job.average_scale != 0:
+                for k in range(K):
+                    move[k] *= job.average_scale
+                row_add(data + start, columns + start, nnz, average, K, move)
         elif moves or (batch == 1 and received != NULL):
             # l1 comes after the moves of all the batch's rows.
             if outputs_t is one_t:
