@@ -10,7 +10,7 @@ from ._arrays import CHUNK, Array
 from ._states import layers, solution
 from ._threads import for_each
 from ._validation import NO_COLUMNS, Rows
-from .core import sgd
+from .core import scores as kernel
 from .core.state import State
 
 # Work between two looks at Python's signals: about a hundredth of a second.
@@ -43,7 +43,7 @@ def decision(
         with np.errstate(over="ignore", invalid="ignore"):
             for first in range(0, len(out), step):
                 np.dot(X[first : first + step], W, out[first : first + step])
-        sgd.shift(out, scale, bias)
+        kernel.shift(out, scale, bias)
         return out
 
     def score(first: int) -> None:
@@ -52,7 +52,7 @@ def decision(
             part = order[first : first + step]
         elif indptr is not None:
             indptr = indptr[first : first + step + 1]
-        sgd.scores(rows.data, rows.indices, indptr, part, coef, bias, scale, out[first : first + step])
+        kernel.scores(rows.data, rows.indices, indptr, part, coef, bias, scale, out[first : first + step])
 
     for_each(score, range(0, len(out), step), threads)
     return out

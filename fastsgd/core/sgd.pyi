@@ -19,15 +19,4 @@ def train(
     order: _Array,
     totals: Totals,
 ) -> None: ...
-def scores(
-    data: _Array,
-    indices: _Array,
-    indptr: _Array | None,
-    order: _Array | None,
-    W: _Array,
-    bias: _Array,
-    scale: float,
-    out: _Array,
-) -> None: ...
-def shift(scores: _Array, scale: float, bias: _Array) -> None: ...
 def shuffle(order: _Array, seed: int) -> None: ...
