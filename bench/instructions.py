@@ -3,7 +3,7 @@
     python bench/instructions.py            compare with instructions.json; exit 1 if a workload costs 2 % more
     python bench/instructions.py --renew    write instructions.json, after a change that is worth its cost
 
-Counted by valgrind's callgrind, inside the functions of core/sgd and core/state alone. The counts repeat to 0.01 %,
+Counted by valgrind's callgrind, inside the functions of core/sgd, core/scores and core/state alone. The counts repeat to 0.01 %,
 but another compiler or Cython makes other code: then nothing is compared, and that is said. valgrind decides which
 clone of the vector kernels runs (3.19 knows no AVX-512, so x86-64-v3), so the same is asked of it. And so what it
 computes is compared with what this CPU computes, perhaps with wider vectors: the bits must be the same.
@@ -29,7 +29,7 @@ from fastsgd import CSR, SGDClassifier
 BASELINE = Path(__file__).with_name("instructions.json")
 TOLERANCE = 0.02
 # The functions of one type each, whose calls do not nest; the dispatchers above them would switch counting off again.
-# 3sgd and 5state: of two patterns callgrind goes by the first.
+# 3sgd, 5state and 6scores: of two patterns callgrind goes by the first.
 COUNTED = "__pyx_fuse_*__pyx_pw_7fastsgd_4core_?s*"
 OPTIMIZERS = ("adagrad", "normalized", "ftrl", "adam")
 ONE_PASS = {"max_iter": 1, "tol": None, "shuffle": False}

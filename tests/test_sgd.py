@@ -371,3 +371,18 @@ def test_slices_of_an_epoch_do_not_show(layout, monkeypatch):
             sliced = estimator("softmax", y, random_state=0, **options).fit(A, y)
         assert np.array_equal(solution(whole), solution(sliced))
         assert_close(sliced.loss_curve_, whole.loss_curve_, 1e-14)  # a sum of other partial sums
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_a_step_of_log_loss_has_every_digit_of_sigma(label):
+    """Training has it out of a table as far as scores of 40, in steps of 1 / 16."""
+    scores = np.concatenate([np.linspace(-50, 50, 3203), np.nextafter([40, -40, 40, -40], 0), [40, -40, 700, -700]])
+    model = fastsgd.SGDClassifier("log_loss", penalty=None, learning_rate="constant", eta0=1)
+    model.partial_fit([[0.0]], [0], classes=[0, 1])
+    for z in scores:
+        model.coef_, model.intercept_ = np.zeros((1, 1)), np.array([z])
+        model.partial_fit([[1.0]], [label])
+        m = z if label else -z
+        exact = 1 / (1 + np.exp(m)) if m < 0 else np.exp(-m) / (1 + np.exp(-m))
+        assert_close(abs(model.coef_[0, 0]), exact, 1e-15, f"at {z}")
+        assert_close(model.loss_curve_[-1], np.logaddexp(0, -m), 1e-14, f"at {z}")

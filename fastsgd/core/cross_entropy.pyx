@@ -2,7 +2,7 @@
 # cython: freethreading_compatible=True
 """The losses that are logarithms of probabilities, `log_loss` and `softmax`, accurate to a few ulp everywhere."""
 
-from libc.math cimport exp, expl, expm1, fabs, ldexp, log
+from libc.math cimport exp, expm1, fabs, ldexp, log
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
@@ -53,7 +53,7 @@ cdef class LogLoss(Loss):
         return np.all(np.abs(t) <= 1)
 
     cdef double evaluate(self, const double* z, const double* t, Py_ssize_t outputs, double* g) noexcept nogil:
-        cdef double rest, e = odds(logistic(z[0], t[0], g, &rest))
+        cdef double rest, e = logistic(z[0], t[0], g, &rest)
         return log_of_sum(e, 1 + e) + rest
 
     cdef double follow(self, double z, double t, double s, double q, double g) noexcept nogil:
@@ -143,11 +143,11 @@ SIGMA = fastsgd_sigma
 cdef void fill_sigma() noexcept:
     """With q = s (1 - s), s' = q and q' = q (1 - 2 s); the k-th derivative is divided by k!."""
     cdef Py_ssize_t i
-    cdef long double e, s, q, d
+    cdef double e, s, q, d
     cdef double* c
     for i in range(2 * FAR * STEPS + 1):
         c = fastsgd_sigma[i]
-        e = expl(-fabs(i / <double>STEPS - FAR))
+        e = exp(-fabs(i / <double>STEPS - FAR))
         s = (e if i < FAR * STEPS else 1) / (1 + e)
         q = e / ((1 + e) * (1 + e))
         d = 1 - 2 * s

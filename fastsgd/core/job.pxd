@@ -8,7 +8,7 @@ from libc.math cimport fabs, isfinite, log1p
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
 from .adaptive cimport Adaptive
-from .cross_entropy cimport logistic, odds
+from .cross_entropy cimport logistic_step, odds
 from .losses cimport Loss
 from .rows cimport dense_t, fastsgd_prefetch, index_t, row_prefetch
 from .schedules cimport PA1, StepRule, passive_aggressive
@@ -178,7 +178,7 @@ cdef inline bint differentiate(Job* job, Loss loss, Py_ssize_t row, double* z, c
         if job.logistic and (job.sample_weight == NULL or s == 1):
             # The factor of the score before: the CPU has more room for the next row if it need not wait for this one's.
             multiply(job, odds(job.likely))
-            job.likely = logistic(z[k], t[k], g + k, &value)
+            job.likely = logistic_step(z[k], t[k], g + k, &value)
         elif K == 1:
             value = evaluate_one(loss, z[0], t[0], g)
         else:
