@@ -3,9 +3,9 @@
     python bench/instructions.py            compare with instructions.json; exit 1 if a workload costs 2 % more
     python bench/instructions.py --renew    write instructions.json, after a change that is worth its cost
 
-Counted by valgrind's callgrind, inside the functions of core/sgd, core/scores and core/state alone. The counts repeat to 0.01 %,
-but another compiler or Cython makes other code: then nothing is compared, and that is said. valgrind decides which
-clone of the vector kernels runs (3.19 knows no AVX-512, so x86-64-v3), so the same is asked of it. And so what it
+Counted by valgrind's callgrind, inside the functions of core/sgd, core/scores and core/state alone. The counts repeat
+to 0.01 %, but another compiler or Cython makes other code: then nothing is compared, and that is said. valgrind decides
+which clone of the vector kernels runs (3.19 knows no AVX-512, so x86-64-v3), so the same is asked of it. And so what it
 computes is compared with what this CPU computes, perhaps with wider vectors: the bits must be the same.
 """
 

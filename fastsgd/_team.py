@@ -28,6 +28,7 @@ DENSE, DENSE_NETWORK = 12, 8
 SHARE_PER_WEIGHT = 2
 LONGEST_SHARE = 10_000_000
 MOST_ROUNDS = 128  # in a piece of data; more gain nothing
+SPARSE = 2  # times the shortest share: a merge costs a fifth of that, and sparse linear models bear more between two
 FEWEST_ROUNDS = 4  # fewer leave the copies too far apart: then there are fewer threads
 WORTH_SPLITTING = 200_000  # weights from which on threads merge together: waking one takes as long as merging these
 
@@ -148,7 +149,9 @@ class Team:
         if threads < 2:
             return []
         most = MOST_ROUNDS // 4 if state.hidden and state.optimizer else MOST_ROUNDS  # larger merges, and as good
-        rounds = max(min(most, int(work / (threads * share))), int(work / (threads * LONGEST_SHARE)))
+        patience = SPARSE if rows.sparse and not state.hidden else 1
+        rounds = max(FEWEST_ROUNDS, int(work / (threads * share * patience)))
+        rounds = max(min(most, rounds), int(work / (threads * LONGEST_SHARE)))
         rounds, self._threads = min(rounds, batches // threads), threads
         return [min(visits, (i + 1) * batches // rounds * batch_size) for i in range(rounds)]
 

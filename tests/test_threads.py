@@ -124,7 +124,7 @@ def test_how_work_is_divided(monkeypatch):
         return len(_team.Team(None, threads).divide(rows, rows.shape[0], state, batch))
 
     large = rows(180_000, 47_000, 13_000_000, True)
-    assert divide(large, 1, 2) == 10
+    assert divide(large, 1, 2) == 5
     assert divide(large, 1, 2, batch=100_000) == divide(large, 1, 2, batch=10**6) == 0
     assert divide(rows(60_000, 784, 60_000 * 784, False), 10, 2) == 32
     assert divide(rows(10**8, 100, 10**11, True), 1, 2) == 5000
