@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -339,12 +340,17 @@ def _notice_cuts(state: State, plan: Plan, progress: Progress, part: Piece) -> N
 
 def loss_at_zero(loss: Loss, rows: Piece, outputs: int) -> float:
     """The mean loss of a model whose weights are all 0, by the last of these rows."""
-    if loss.joint:
-        return float(loss.value(np.zeros(outputs), 0))
-    if loss.targets == "sign" or rows.targets.shape[1] != outputs:  # classes: each output has -1 or 1
-        return outputs * float(loss.value(0.0, 1.0))
+    if loss.joint or loss.targets == "sign" or rows.targets.shape[1] != outputs:  # classes
+        return _class_loss_at_zero(loss, outputs)
     targets = rows.targets[rows.order[-ROWS_LOOKED_AT:]]
     return float(loss.value(np.zeros(targets.shape), targets).sum(axis=1).mean())
+
+
+@functools.lru_cache
+def _class_loss_at_zero(loss: Loss, outputs: int) -> float:
+    if loss.joint:
+        return float(loss.value(np.zeros(outputs), 0))
+    return outputs * float(loss.value(0.0, 1.0))  # each output has -1 or 1
 
 
 def _learn(loss: Loss, settings: Settings, state: State, piece: Piece, totals: Totals) -> None:
