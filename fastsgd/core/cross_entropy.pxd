@@ -7,15 +7,16 @@ from libc.string cimport memcpy
 
 from .losses cimport Loss
 
-cdef enum:
-    STEPS = 16      # to the unit, of the table of sigma,
-    FAR = 40        # which reaches so far to either side
-
 cdef extern from *:
     """
-    /* z + this is rounded to a multiple of 1 / STEPS, whose number, counted from -FAR, its last bits are */
-    #define FASTSGD_SHIFT (1.5 * (1LL << 52) / 16 + 40)
+    /* Steps to the unit of the table of sigma, which reaches FAR to either side. z + SHIFT is rounded to a step, whose
+     * number, counted from -FAR, its last bits are. */
+    enum { FASTSGD_STEPS = 16, FASTSGD_FAR = 40 };
+    #define FASTSGD_SHIFT (1.5 * (1LL << 52) / FASTSGD_STEPS + FASTSGD_FAR)
     """
+    enum:
+        STEPS "FASTSGD_STEPS"
+        FAR "FASTSGD_FAR"
     const double SHIFT "FASTSGD_SHIFT"
 
 # sigma and its next seven coefficients of Taylor's series, around the multiples of 1 / STEPS; a cache line each.

@@ -133,7 +133,7 @@ cdef double long_rise(double m, double w) noexcept nogil:
 
 cdef extern from *:
     """
-    static _Alignas(64) double fastsgd_sigma[2 * 40 * 16 + 1][8];
+    static _Alignas(64) double fastsgd_sigma[2 * FASTSGD_FAR * FASTSGD_STEPS + 1][8];
     """
     Series* fastsgd_sigma
 
