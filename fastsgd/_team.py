@@ -28,7 +28,7 @@ DENSE, DENSE_NETWORK = 12, 8
 SHARE_PER_WEIGHT = 2
 LONGEST_SHARE = 10_000_000
 MOST_ROUNDS = 128  # in a piece of data; more gain nothing
-SPARSE = 2  # times the shortest share: a merge costs a fifth of that, and sparse linear models bear more between two
+SPARSE = 2  # times the shortest share, as long as five merges: sparse linear models bear more between two
 FEWEST_ROUNDS = 4  # fewer leave the copies too far apart: then there are fewer threads
 WORTH_SPLITTING = 200_000  # weights from which on threads merge together: waking one takes as long as merging these
 

@@ -346,7 +346,7 @@ def loss_at_zero(loss: Loss, rows: Piece, outputs: int) -> float:
     return float(loss.value(np.zeros(targets.shape), targets).sum(axis=1).mean())
 
 
-@functools.lru_cache
+@functools.lru_cache(maxsize=16)
 def _class_loss_at_zero(loss: Loss, outputs: int) -> float:
     if loss.joint:
         return float(loss.value(np.zeros(outputs), 0))

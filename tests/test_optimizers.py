@@ -233,3 +233,9 @@ def test_predicting_copies_no_weights(optimizer):
     np.testing.assert_allclose(
         model.decision_function(X.toarray()), X @ model.coef_.T + model.intercept_, rtol=1e-9, atol=1e-12
     )
+
+
+def test_normalized_by_batches_of_gradients_without_a_square():
+    X, y = np.array([[1], [1], [1e-30], [1e-30]], np.float32), np.array([0, 0, 1, 1], np.float32)
+    model = SGDRegressor(optimizer="normalized", batch_size=2, penalty=None, max_iter=1, tol=None)
+    assert np.isfinite(model.set_params(shuffle=False).fit(X, y).coef_).all()

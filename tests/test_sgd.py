@@ -386,3 +386,23 @@ def test_a_step_of_log_loss_has_every_digit_of_sigma(label):
         exact = 1 / (1 + np.exp(m)) if m < 0 else np.exp(-m) / (1 + np.exp(-m))
         assert_close(abs(model.coef_[0, 0]), exact, 1e-15, f"at {z}")
         assert_close(model.loss_curve_[-1], np.logaddexp(0, -m), 1e-14, f"at {z}")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_step_that_rounding_takes_is_not_averaged(layout):
+    X, y = np.ones((10_000, 1), np.float32), np.full(10_000, 1.05, np.float32)
+    options = {"learning_rate": "constant", "eta0": 1e-6, "penalty": None, "fit_intercept": False, "average": True}
+    model = fastsgd.SGDRegressor(max_iter=1, tol=None, **options).fit(
+        lay_out(X, layout, np.float32), y, coef_init=[1.0]
+    )
+    assert model.coef_[0] == 1
+
+
+def test_the_average_of_a_shrinking_scale_keeps_its_digits():
+    X, y, _ = make_data(n=1000)
+    options = {"learning_rate": "constant", "eta0": 0.01, "alpha": 0.05, "average": True, "max_iter": 40, "tol": None}
+    single, double = (
+        fastsgd.SGDClassifier("log_loss", random_state=0, **options).fit(X.astype(dtype), y)
+        for dtype in (np.float32, np.float64)
+    )
+    assert_close(solution(single), solution(double), 1e-5)

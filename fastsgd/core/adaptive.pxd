@@ -262,10 +262,12 @@ cdef inline void apply_gradient(Adaptive* a, const floating* x, const index_t* c
             at = k * nnz + e if index_t is dense_t else place(columns, e) * a.pitch + k
             inverse = w[2 * K * nnz + e] if index_t is dense_t else w[place(columns, e) * a.pitch + 2 * K]
             g = of[0] * inverse
+            of[0] = 0
             w[at + beside] += g * g
+            if w[at + beside] == 0 and a.rule.l2 == 0:
+                continue        # g is too small for its square
             rate = <floating>(a.rule.eta / (sqrt(w[at + beside]) + a.rule.eta * a.rule.l2))
             w[at] -= rate * g * inverse
-            of[0] = 0
     add_changes(a, columns, nnz, w, K)
 
 

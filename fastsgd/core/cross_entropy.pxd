@@ -9,9 +9,10 @@ from .losses cimport Loss
 
 cdef extern from *:
     """
+    #include <float.h>
     /* Steps to the unit of the table of sigma, which reaches FAR to either side. z + SHIFT is rounded to a step, whose
-     * number, counted from -FAR, its last bits are. */
-    enum { FASTSGD_STEPS = 16, FASTSGD_FAR = 40 };
+     * number, counted from -FAR, its last bits are: but not with x87's registers, so that there is no table then. */
+    enum { FASTSGD_STEPS = 16, FASTSGD_FAR = FLT_EVAL_METHOD == 2 ? 0 : 40 };
     #define FASTSGD_SHIFT (1.5 * (1LL << 52) / FASTSGD_STEPS + FASTSGD_FAR)
     """
     enum:

@@ -22,13 +22,15 @@ cdef extern from *:
     """
     #define FASTSGD_LARGEST_DERIVATIVE 1e12
     #define FASTSGD_LARGEST_PRODUCT 1e300
-    /* Below this the l2 scale is folded into the weights: rarely, and before the average, a difference of terms
-     * 1 / scale times its size, loses digits in float32. */
+    /* Below this the l2 scale is folded into the weights: rarely, but beside an average, a difference of terms
+     * 1 / scale times its size, before it loses digits in float32. */
     #define FASTSGD_SMALLEST_SCALE 1e-4
+    #define FASTSGD_SMALLEST_AVERAGED 0.1
     """
     const double LARGEST_DERIVATIVE "FASTSGD_LARGEST_DERIVATIVE"
     const double LARGEST_PRODUCT "FASTSGD_LARGEST_PRODUCT"
     const double SMALLEST_SCALE "FASTSGD_SMALLEST_SCALE"
+    const double SMALLEST_AVERAGED "FASTSGD_SMALLEST_AVERAGED"
 
 
 cdef struct Bounds:     # where rows begin: CSR's indptr of either width, or the length of a dense row
@@ -224,7 +226,7 @@ cdef inline double shrink(Job* job, double eta, floating* w, floating* average) 
     job.scale *= keep
     job.sum_squares *= keep * keep
     job.sum_abs *= keep
-    if job.scale < SMALLEST_SCALE:
+    if job.scale < (SMALLEST_SCALE if average == NULL else SMALLEST_AVERAGED):
         fold_scale(&job.scale, &job.average_scale, w, average, job.size)
     return keep
 

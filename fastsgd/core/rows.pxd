@@ -42,6 +42,7 @@ cdef extern from "steps.h" nogil:
         double due, scale, average_scale, sum_squares, sum_abs
 
     void row_step "fastsgd_step"(...)   # (x, columns, nnz, w, received, average, K, c, account)
+    void row_average "fastsgd_average"(...)     # (x, columns, nnz, w, average, K, c, average_scale)
     void settle_all "fastsgd_settle"(...)   # (w, received, average, n, account)
 
 cdef extern from "simd.h" nogil:

@@ -20,7 +20,8 @@ from .job cimport (
 )
 from .losses cimport Loss
 from .rows cimport (
-    SHORT_ROW, Account, axpys_dots, dense_t, dot, index_t, row_add, row_norm, row_scores, row_step, weights_prefetch,
+    SHORT_ROW, Account, axpys_dots, dense_t, dot, index_t, row_add, row_average, row_norm, row_scores, row_step,
+    weights_prefetch,
 )
 from .schedules cimport PA1, step_size
 from .state cimport Settings, State, Totals
@@ -250,7 +251,7 @@ cdef inline int descend(Job* job, const floating* data, const index_t* columns, 
                         Py_ssize_t start, Py_ssize_t nnz, double* z, const double* g, double* move, floating* w,
                         floating* average, floating* received, const outputs_t* tag) except -1 nogil:
     """The step of a batch whose rows are scored; start, nnz and z are those of a single row."""
-    cdef Py_ssize_t K = 1 if outputs_t is one_t else job.K, batch = 1 if outputs_t is one_t else job.batch, i, k
+    cdef Py_ssize_t K = 1 if outputs_t is one_t else job.K, batch = 1 if outputs_t is one_t else job.batch, i
     cdef double eta, keep, copied
     cdef bint moves, plain = not job.counted
     cdef Account account
@@ -266,7 +267,13 @@ cdef inline int descend(Job* job, const floating* data, const index_t* columns, 
             row = find_row(job, columns, first + i, &start, &nnz)
             if job.single:
                 look_at_signals(job, nnz * K)
-        if plain:
+        if outputs_t is one_t:
+            copied = move[0]    # given to calls, so that `move` need not be memory (see `evaluate_one`)
+        if plain and average != NULL and job.average_scale != 0:
+            if moves:
+                row_average(data + start, columns + start, nnz, w, average, K, &copied if outputs_t is one_t else move,
+                            job.average_scale)
+        elif plain:
             # Long dense rows: the next one is scored while the weights are at hand.
             if index_t is dense_t and moves and batch == 1 and first + 1 < job.rows and nnz >= SHORT_ROW:
                 axpys_dots(data + start, nnz, w, K, move, data + job.order[first + 1] * nnz,
@@ -274,14 +281,8 @@ cdef inline int descend(Job* job, const floating* data, const index_t* columns, 
                 job.scored = True
             elif moves:
                 row_add(data + start, columns + start, nnz, w, K, move)
-            if average != NULL and moves and job.average_scale != 0:
-                for k in range(K):
-                    move[k] *= job.average_scale
-                row_add(data + start, columns + start, nnz, average, K, move)
         elif moves or (batch == 1 and received != NULL):
             # l1 comes after the moves of all the batch's rows.
-            if outputs_t is one_t:
-                copied = move[0]    # so that `move` need not be memory (see `evaluate_one`)
             row_step(data + start, columns + start, nnz, w, received if batch == 1 else <floating*>NULL, average,
                      K, &copied if outputs_t is one_t else move, &account)
     if batch > 1 and received != NULL:

@@ -252,6 +252,57 @@ FASTSGD_DEFINE_CSR_STEPS(float, f32, int64_t, i64)
 FASTSGD_DEFINE_CSR_STEPS(double, f64, int32_t, i32)
 FASTSGD_DEFINE_CSR_STEPS(double, f64, int64_t, i64)
 
+/* Without l1 and an account: w += c x, and a += scale times the change that w has really made, so that a step too small
+ * for w is none of the average's either. */
+#define FASTSGD_DEFINE_AVERAGING(T, TS)                                                            \
+    FASTSGD_INLINE void fastsgd_average_span_##TS(ptrdiff_t n, const T *c, int c_stride, const T *x, int x_stride, T scale,\
+                                                 T *restrict w, T *restrict a)                     \
+    {                                                                                              \
+        for (ptrdiff_t i = 0; i < n; i++) {                                                        \
+            const T old = w[i], new = old + c[i * c_stride] * x[i * x_stride];                     \
+            a[i] += scale * (new - old);                                                           \
+            w[i] = new;                                                                            \
+        }                                                                                          \
+    }                                                                                              \
+                                                                                                   \
+    FASTSGD_KERNEL void fastsgd_average_##TS##_u8(const T *x, const uint8_t *columns, ptrdiff_t d, T *w, T *a,\
+                                                  ptrdiff_t K, const double *c, double scale)      \
+    {                                                                                              \
+        (void)columns;                                                                             \
+        for (ptrdiff_t k = 0; k < K; k++) {                                                        \
+            const T ck = (T)c[k];                                                                  \
+            if (ck != 0)                                                                           \
+                fastsgd_average_span_##TS(d, &ck, 0, x, 1, (T)scale, w + k * d, a + k * d);        \
+        }                                                                                          \
+    }
+
+#define FASTSGD_DEFINE_CSR_AVERAGING(T, TS, I, IS)                                                 \
+    FASTSGD_KERNEL void fastsgd_average_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, T *w, T *a,\
+                                                    ptrdiff_t K, const double *c, double scale)    \
+    {                                                                                              \
+        for (ptrdiff_t from = 0; from < K; from += BLOCK) {                                        \
+            const ptrdiff_t some = K - from < BLOCK ? K - from : BLOCK;                            \
+            T cs[BLOCK];                                                                           \
+            for (ptrdiff_t k = 0; k < some; k++)                                                   \
+                cs[k] = (T)c[from + k];                                                            \
+            if (K == 1)                                                                            \
+                for (ptrdiff_t j = 0; j < nnz; j++)                                                \
+                    fastsgd_average_span_##TS(1, cs, 0, x + j, 0, (T)scale, w + columns[j], a + columns[j]);\
+            else                                                                                   \
+                for (ptrdiff_t j = 0; j < nnz; j++) {                                              \
+                    const ptrdiff_t at = (ptrdiff_t)columns[j] * K + from;                         \
+                    fastsgd_average_span_##TS(some, cs, 1, x + j, 0, (T)scale, w + at, a + at);    \
+                }                                                                                  \
+        }                                                                                          \
+    }
+
+FASTSGD_DEFINE_AVERAGING(float, f32)
+FASTSGD_DEFINE_AVERAGING(double, f64)
+FASTSGD_DEFINE_CSR_AVERAGING(float, f32, int32_t, i32)
+FASTSGD_DEFINE_CSR_AVERAGING(float, f32, int64_t, i64)
+FASTSGD_DEFINE_CSR_AVERAGING(double, f64, int32_t, i32)
+FASTSGD_DEFINE_CSR_AVERAGING(double, f64, int64_t, i64)
+
 /* End of a run: every one of n weights receives the l1 it is still due. */
 #define FASTSGD_DEFINE_SETTLE(T, TS)                                                               \
     FASTSGD_KERNEL void fastsgd_settle_##TS(T *w, T *q, T *a, ptrdiff_t n, fastsgd_account *account)\
@@ -268,6 +319,7 @@ FASTSGD_DEFINE_CSR_STEPS(double, f64, int64_t, i64)
 FASTSGD_DEFINE_SETTLE(float, f32)
 FASTSGD_DEFINE_SETTLE(double, f64)
 
+#define fastsgd_average(x, columns, ...) FASTSGD_PICK(fastsgd_average, x, columns)(x, columns, __VA_ARGS__)
 #define fastsgd_step(x, columns, ...) FASTSGD_PICK(fastsgd_step, x, columns)(x, columns, __VA_ARGS__)
 #define fastsgd_settle(w, ...) _Generic((w), float *: fastsgd_settle_f32, double *: fastsgd_settle_f64)(w, __VA_ARGS__)
 
