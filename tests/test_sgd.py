@@ -375,8 +375,9 @@ def test_slices_of_an_epoch_do_not_show(layout, monkeypatch):
 
 @pytest.mark.parametrize("label", [0, 1])
 def test_a_step_of_log_loss_has_every_digit_of_sigma(label):
-    """Training has it out of a table as far as scores of 40, in steps of 1 / 16."""
-    scores = np.concatenate([np.linspace(-50, 50, 3203), np.nextafter([40, -40, 40, -40], 0), [40, -40, 700, -700]])
+    """Training has it out of a table as far as scores of 256, in steps of 1 / 8."""
+    ends = [256, -256, 255.9375, -255.9375]
+    scores = np.concatenate([np.linspace(-50, 50, 3203), np.linspace(-280, 280, 1203), np.nextafter(ends, 0), ends])
     model = fastsgd.SGDClassifier("log_loss", penalty=None, learning_rate="constant", eta0=1)
     model.partial_fit([[0.0]], [0], classes=[0, 1])
     for z in scores:

@@ -1,18 +1,19 @@
 # cython: cdivision=True
 # What the training loop takes of log_loss without a call.
 
-from libc.math cimport exp, fabs
-from libc.stdint cimport uint64_t
+from libc.math cimport copysign, exp, fabs
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from .losses cimport Loss
+from .rows cimport rare
 
 cdef extern from *:
     """
     #include <float.h>
     /* Steps to the unit of the table of sigma, which reaches FAR to either side. z + SHIFT is rounded to a step, whose
      * number, counted from -FAR, its last bits are: but not with x87's registers, so that there is no table then. */
-    enum { FASTSGD_STEPS = 16, FASTSGD_FAR = FLT_EVAL_METHOD == 2 ? 0 : 40 };
+    enum { FASTSGD_STEPS = 8, FASTSGD_FAR = FLT_EVAL_METHOD == 2 ? 0 : 256 };
     #define FASTSGD_SHIFT (1.5 * (1LL << 52) / FASTSGD_STEPS + FASTSGD_FAR)
     """
     enum:
@@ -35,8 +36,9 @@ cdef inline double sigma(double z) noexcept nogil:
     cdef uint64_t bits
     cdef const double* c
     memcpy(&bits, &near, 8)
-    c = SIGMA[bits & 0xfff]
-    return ((c[0] + u * c[1]) + u2 * (c[2] + u * c[3])) + u4 * ((c[4] + u * c[5]) + u2 * (c[6] + u * c[7]))
+    c = SIGMA[<uint32_t>bits]
+    return (((c[0] + u * c[1]) + u2 * (c[2] + u * c[3]))
+            + (u4 * (c[4] + u * c[5]) + (u4 * u2) * (c[6] + u * c[7])))
 
 
 cdef inline double lesser(double a, double b) noexcept nogil:
@@ -69,11 +71,11 @@ cdef inline double logistic(double z, double t, double* g, double* rest) noexcep
 
 cdef inline double logistic_step(double z, double t, double* g, double* rest) noexcept nogil:
     """The same for training, a few ulp off: of most rows by the table. e^-|z| is the odds of what is returned."""
-    cdef double m = t * z, size = fabs(z), p, e
-    if fabs(t) == 1 and size < FAR:
-        rest[0] = 0.5 * size - 0.5 * m
-        p = sigma(-m)
-        g[0] = -t * p
-        return p
-    e = logistic(z, t, g, rest)
-    return e / (1 + e)
+    cdef double m = copysign(1.0, t) * z, size = fabs(z), p, e
+    if rare(fabs(t) != 1 or size >= FAR):
+        e = logistic(z, t, g, rest)
+        return e / (1 + e)
+    rest[0] = 0.5 * size - 0.5 * m
+    p = sigma(-m)
+    g[0] = copysign(1.0, -t) * p
+    return p

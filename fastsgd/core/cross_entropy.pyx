@@ -141,9 +141,13 @@ SIGMA = fastsgd_sigma
 
 
 cdef void fill_sigma() noexcept:
-    """With q = s (1 - s), s' = q and q' = q (1 - 2 s); the k-th derivative is divided by k!."""
+    """With q = s (1 - s), s' = q and q' = q (1 - 2 s); the k-th derivative is divided by k!.
+
+    The eighth coefficient is spread over lower ones as Chebyshev's polynomial of that degree does, which leaves an
+    error of c u^8 / 128 (Lanczos, 1938, economization of power series).
+    """
     cdef Py_ssize_t i
-    cdef double e, s, q, d
+    cdef double e, s, q, d, last, h2 = 0.25 / (STEPS * STEPS)
     cdef double* c
     for i in range(2 * FAR * STEPS + 1):
         c = fastsgd_sigma[i]
@@ -155,6 +159,10 @@ cdef void fill_sigma() noexcept:
         c[4], c[5] = q * d * (1 - 12 * q) / 24, q * (1 - 30 * q + 120 * q * q) / 120
         c[6] = q * d * (1 - 60 * q + 360 * q * q) / 720
         c[7] = q * (1 - 126 * q + 1680 * q * q - 5040 * q * q * q) / 5040
+        last = h2 * q * d * (1 - 252 * q + 5040 * q * q - 20160 * q * q * q) / 40320
+        c[6] += 2 * last
+        c[4] -= 1.25 * h2 * last
+        c[2] += 0.25 * h2 * h2 * last
 
 
 cdef void fill_rises() noexcept:

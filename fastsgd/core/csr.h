@@ -251,7 +251,7 @@ enum { GATHERED = 32 }; /* nonzeros from which vectors pay: more at once, but a 
                                                   ptrdiff_t pitch, double *squares, ptrdiff_t ahead)\
     {                                                                                              \
         fastsgd_sixteen_##TS all[FASTSGD_SIXTEENS(T)] = {{0}};                                     \
-        double sums[4] = {0}, tail_squares = 0;                                                    \
+        double sums[4] = {0}, sum;                                                                 \
         ptrdiff_t j = 0;                                                                           \
         (void)columns;                                                                             \
         if (nnz >= GATHERED)                                                                       \
@@ -268,21 +268,20 @@ enum { GATHERED = 32 }; /* nonzeros from which vectors pay: more at once, but a 
             if (squares != NULL)                                                                   \
                 fastsgd_add_squares_##TS(all, x + j);                                              \
         }                                                                                          \
-        if (j < nnz) {                                                                             \
-            sums[0] += (double)(x[j] * w[AT(columns, j) * pitch]);                                 \
-            tail_squares += (double)(x[j] * x[j]);                                                 \
-            if (++j < nnz) {                                                                       \
-                sums[1] += (double)(x[j] * w[AT(columns, j) * pitch]);                             \
-                tail_squares += (double)(x[j] * x[j]);                                             \
-                if (++j < nnz) {                                                                   \
-                    sums[2] += (double)(x[j] * w[AT(columns, j) * pitch]);                         \
-                    tail_squares += (double)(x[j] * x[j]);                                         \
-                }                                                                                  \
-            }                                                                                      \
-        }                                                                                          \
         if (squares != NULL)                                                                       \
-            *squares = (double)FASTSGD_SUM_OF_FOUR(T, all) + tail_squares;                         \
-        return (sums[0] + sums[1]) + (sums[2] + sums[3]);                                          \
+            *squares = (double)FASTSGD_SUM_OF_FOUR(T, all);                                        \
+        sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);                                           \
+        if (j < nnz) {                                                                             \
+            double tail = (double)(x[j] * w[AT(columns, j) * pitch]), tail_squares = (double)(x[j] * x[j]);\
+            while (++j < nnz) {                                                                    \
+                tail += (double)(x[j] * w[AT(columns, j) * pitch]);                                \
+                tail_squares += (double)(x[j] * x[j]);                                             \
+            }                                                                                      \
+            if (squares != NULL)                                                                   \
+                *squares += tail_squares;                                                          \
+            sum += tail;                                                                           \
+        }                                                                                          \
+        return sum;                                                                                \
     }                                                                                              \
                                                                                                    \
     /* One output: w += c x */                                                                     \

@@ -10,7 +10,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t
 from .adaptive cimport Adaptive
 from .cross_entropy cimport logistic_step, odds
 from .losses cimport Loss
-from .rows cimport dense_t, fastsgd_prefetch, index_t, row_prefetch
+from .rows cimport apart, dense_t, fastsgd_prefetch, index_t, rare, row_prefetch
 from .schedules cimport PA1, StepRule, passive_aggressive
 
 cdef enum:
@@ -173,14 +173,16 @@ cdef inline bint differentiate(Job* job, Loss loss, Py_ssize_t row, double* z, c
         score = job.scale * z[k] + job.bias[k]
         z[k] = score
         finite &= isfinite(score) != 0
-    if not finite:
+        if K == 1:
+            score = apart(score)
+    if rare(not finite):
         return False
     k = 0
     while k < K:
         if job.logistic and (job.sample_weight == NULL or s == 1):
             # The factor of the score before: the CPU has more room for the next row if it need not wait for this one's.
             multiply(job, odds(job.likely))
-            job.likely = logistic_step(z[k], t[k], g + k, &value)
+            job.likely = logistic_step(score if K == 1 else z[k], t[k], g + k, &value)
         elif K == 1:
             value = evaluate_one(loss, z[0], t[0], g)
         else:
@@ -190,7 +192,7 @@ cdef inline bint differentiate(Job* job, Loss loss, Py_ssize_t row, double* z, c
         for j in range(k, k + together):
             if factor != 1:     # a multiplication less for the next row to wait for
                 g[j] *= factor
-            if fabs(g[j]) > LARGEST_DERIVATIVE:
+            if rare(fabs(g[j]) > LARGEST_DERIVATIVE):
                 g[j] = LARGEST_DERIVATIVE if g[j] > 0 else -LARGEST_DERIVATIVE
                 job.clipped += 1
         k += together
@@ -214,7 +216,7 @@ cdef inline double evaluate_one(Loss loss, double z, double t, double* g) noexce
 cdef inline void multiply(Job* job, double e) noexcept nogil:
     """1 + product becomes (1 + product) (1 + e), and no digit of a small e is lost."""
     job.product += e + job.product * e
-    if job.product > LARGEST_PRODUCT:
+    if rare(job.product > LARGEST_PRODUCT):
         job.loss += log1p(job.product)
         job.product = 0
 
@@ -226,7 +228,7 @@ cdef inline double shrink(Job* job, double eta, floating* w, floating* average) 
     job.scale *= keep
     job.sum_squares *= keep * keep
     job.sum_abs *= keep
-    if job.scale < (SMALLEST_SCALE if average == NULL else SMALLEST_AVERAGED):
+    if rare(job.scale < (SMALLEST_SCALE if average == NULL else SMALLEST_AVERAGED)):
         fold_scale(&job.scale, &job.average_scale, w, average, job.size)
     return keep
 
@@ -255,7 +257,7 @@ cdef inline bint plan_move(Job* job, const double* z, const double* g, double* m
     eta_stored = eta / job.scale
     for k in range(K):
         move[k] = -eta_stored * g[k]
-        if move[k] == 0:
+        if rare(move[k] == 0):
             continue
         moves = True
         c = -eta * g[k]

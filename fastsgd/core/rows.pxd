@@ -46,6 +46,8 @@ cdef extern from "steps.h" nogil:
     void settle_all "fastsgd_settle"(...)   # (w, received, average, n, account)
 
 cdef extern from "simd.h" nogil:
+    bint rare "FASTSGD_RARE"(bint condition)    # says that a condition hardly ever holds
+    double apart "fastsgd_apart"(double x)
     int fastsgd_any_outside_u32(const uint32_t* columns, Py_ssize_t n, uint32_t d)
     int fastsgd_any_outside_u64(const uint64_t* columns, Py_ssize_t n, uint64_t d)
 

@@ -75,6 +75,22 @@
 #define FASTSGD_INLINE static inline
 #endif
 
+#if defined(__GNUC__) || defined(__clang__)
+#define FASTSGD_RARE(condition) __builtin_expect(condition, 0)
+#else
+#define FASTSGD_RARE(condition) (condition)
+#endif
+
+/* x, in a register of its own: a number that is of use for long gcc puts on the stack, and takes it from there even where
+ * the next row waits for it. */
+FASTSGD_INLINE double fastsgd_apart(double x)
+{
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+    __asm__("" : "+x"(x));
+#endif
+    return x;
+}
+
 /* Ask for the cache lines of `bytes` bytes from `start` on. */
 static inline void fastsgd_prefetch(const void *start, ptrdiff_t bytes)
 {
