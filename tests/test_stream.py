@@ -147,27 +147,6 @@ def test_labels_of_a_first_look(run, write, capsys):
     assert "found the label 1 only; name all labels, with --classes" in capsys.readouterr().err
 
 
-def test_the_readme_s_section_runs_as_written(tmp_path):
-    """Its blocks, one after the other, in a folder that has tests/data."""
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    section = readme.split("\n## Data larger than memory\n")[1].split("\n## ")[0]
-    blocks = re.findall(r"^```(sh|python)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
-    assert [kind for kind, _ in blocks] == ["sh", "sh", "python"]
-    (tmp_path / "tests").mkdir()
-    (tmp_path / "tests" / "data").symlink_to(DATA)
-    for kind, block in blocks:
-        command = [sys.executable, "-P", "-c", block]
-        if kind == "sh":
-            alias = f'fastsgd() {{ "{sys.executable}" -P -m fastsgd "$@"; }}; set -e\n'
-            command = ["bash", "-c", alias + block]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-        assert (done.returncode, done.stderr) == (0, ""), block
-        if kind == "sh":
-            accuracies = re.findall(r"accuracy (\S+)", done.stdout)
-            assert accuracies
-            assert min(map(float, accuracies)) > 0.845
-
-
 # --- folders
 
 
