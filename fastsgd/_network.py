@@ -178,6 +178,8 @@ class Network(Trained):
         for matrix, coef in zip(_matrices(state), coefs, strict=True):
             matrix[:] = coef
         state.bias[:] = np.concatenate(intercepts)
+        if not (np.isfinite(state.weights).all() and np.isfinite(state.bias).all()):
+            raise ValueError("coefs_ or intercepts_, from which training goes on, have NaN or infinity")
         return state
 
     def _present_state(self, dtype: Any, feature_major: bool) -> State:

@@ -162,6 +162,16 @@ def test_warm_start(kind):
         parts.set_params(hidden_layer_sizes=(3,)).fit(X, y)
 
 
+@pytest.mark.parametrize("again", ["fit", "partial_fit"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_that_the_caller_broke(kind, again):
+    y = target(kind)
+    model = make(kind, warm_start=True).fit(X, y)
+    model.coefs_ = [np.full_like(model.coefs_[0], np.nan), model.coefs_[1]]
+    with pytest.raises(ValueError, match="coefs_ or intercepts_, from which training goes on, have NaN or infinity"):
+        getattr(model, again)(X, y)
+
+
 def test_labels_of_every_kind():
     for labels in (["no", "yes", "so"], [-1, 0, 7], np.array(["a", "b", "c"], object)):
         model = make(MLPClassifier).fit(X, np.asarray(labels)[Y3])
