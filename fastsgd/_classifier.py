@@ -9,7 +9,7 @@ import numpy as np
 
 from . import _validation as check
 from ._arrays import Array
-from ._labels import Task, class_task, combine_weights, encode, encode_known, label_task
+from ._labels import Task, class_task, combine_weights, encode, encode_known, encode_targets, label_task
 from ._probabilities import PROBABILISTIC, log_probabilities, probabilities
 from ._trained import Trained
 from ._validation import Rows
@@ -116,7 +116,7 @@ class Classifier(Trained):
             check.check_probabilities(matrix)
             codes = matrix.argmax(axis=1)
         elif known is None:
-            labels, codes = encode(check.check_labels(y, n))
+            labels, codes = encode_targets(y, n)
         else:
             labels, codes = known, encode_known(check.check_labels(y, n), known)
         if len(labels) < 2:

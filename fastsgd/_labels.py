@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 
 from ._arrays import CHUNK, Array
-from ._validation import check_weights
+from ._validation import as_column, check_labels, check_weights
 from .core import checks
 from .core.losses import Loss
 from .losses import get_loss
 
 SMALL_RANGE = 1 << 16
 INTEGER = np.dtype(np.int64)
+# Labels that `checks.tell_apart` reads, and as what.
+TWO_VALUED = {np.dtype(kind): kind for kind in (np.uint8, np.int32, np.int64, np.float32, np.float64)}
+TWO_VALUED[np.dtype(bool)] = np.uint8
 
 
 # With two classes one output is enough: what a loss of K scores becomes then.
@@ -88,14 +91,23 @@ def label_task(name: str, epsilon: float, indicator: Array, classes: Array, dtyp
     return Task(loss, targets, indicator.shape[1], indicator != 0, classes)
 
 
+def encode_targets(y: Any, n: int) -> tuple[Array, Array]:
+    """`encode` for n labels that are checked as by `check_labels`: of just two numbers, these two are."""
+    labels = as_column(y, n, "y")
+    if labels.dtype in TWO_VALUED:
+        codes = np.empty(n, np.uint8)
+        places = checks.tell_apart(np.ascontiguousarray(labels).view(TWO_VALUED[labels.dtype]), codes)
+        if places is not None:
+            two = labels[list(places)]
+            if all(float(label).is_integer() for label in two.tolist()):
+                return two, codes
+    return encode(check_labels(labels, n))
+
+
 def encode(labels: Array) -> tuple[Array, Array]:
     """The classes, sorted, and the number of each label's class."""
     if labels.dtype.kind in "iubf" and labels.size:
-        two = np.array([labels.min(), labels.max()])
-        highest = labels == two[1]
-        if two[0] != two[1] and np.count_nonzero(highest) + np.count_nonzero(labels == two[0]) == labels.size:
-            return two, highest.view(np.uint8)
-        low, high = map(int, two)
+        low, high = int(labels.min()), int(labels.max())
         if high - low < SMALL_RANGE and max(abs(low), abs(high)) < 2**53:
             # Whole numbers of a small range, by counting: ten times as fast as sorting, and in little memory.
             codes: Array = np.empty(labels.size, np.uint16)
@@ -107,7 +119,7 @@ def encode(labels: Array) -> tuple[Array, Array]:
             numbers = (np.cumsum(present) - 1).astype(np.uint16)
             for chunk in chunks:
                 codes[chunk] = numbers[codes[chunk]]
-            return (np.flatnonzero(present) + low).astype(labels.dtype), codes
+            return (np.flatnonzero(present) + low).astype(labels.dtype.newbyteorder("=")), codes
     classes, inverse = np.unique(labels, return_inverse=True)
     return classes, inverse.reshape(-1)
 

@@ -279,7 +279,7 @@ def check_features(rows: Rows, expected: int, estimator: str) -> None:
         raise ValueError(f"X has {rows.shape[1]} features, but {estimator} is expecting {expected} features as input.")
 
 
-def _as_column(y: Any, n: int, name: str) -> Array:
+def as_column(y: Any, n: int, name: str) -> Array:
     if y is None:
         raise ValueError("This estimator requires y to be passed, but the target y is None.")
     array = as_array(y, name)
@@ -303,14 +303,14 @@ def check_real_targets(y: Any, n: int, dtype: Any = None) -> Array:
     matrix = target_matrix(y, n)
     if matrix is not None:
         return matrix if dtype is None else matrix.astype(dtype, copy=False)
-    values = as_floats(_as_column(y, n, "y"), dtype, "y")
+    values = as_floats(as_column(y, n, "y"), dtype, "y")
     _check_finite(values, "y")
     return values
 
 
 def check_labels(y: Any, n: int, name: str = "y") -> Array:
     """Labels of a classification: (n,) of integers, booleans, strings or whole floats."""
-    labels = _as_column(y, n, name)
+    labels = as_column(y, n, name)
     kind = labels.dtype.kind
     if kind == "f":
         _check_finite(as_floats(labels, None, name), name)

@@ -9,7 +9,7 @@ from small_data import classifier, regressor
 
 import fastsgd
 from fastsgd import _threads
-from fastsgd._labels import encode_known
+from fastsgd._labels import encode_known, encode_targets
 
 N, D = 60, 500
 RNG = np.random.default_rng(3)
@@ -140,6 +140,29 @@ def test_labels_are_looked_up_among_the_classes(classes):
         for bad in (labels, labels.astype(object)):
             with pytest.raises(ValueError, match=rf"label .*{stranger}.* at row 7, which is not among the classes"):
                 encode_known(bad, known)
+
+
+@pytest.mark.parametrize("kind", ["?", "u1", "i1", "i2", "i4", "i8", "u8", "f2", "f4", "f8", ">i4", ">f8"])
+@pytest.mark.parametrize("values", [(0, 1), (1, 100), (0, 1, 2)])
+def test_labels_are_told_apart(kind, values):
+    """Two values by code of our own, for the commonest types; whole ones, or the first that is not is named."""
+    if kind == "?" and values != (0, 1):
+        return
+    for n in (2, 3, 70, 1000):
+        labels = np.asarray(values, kind)[np.r_[RNG.integers(0, len(values), n), : len(values)]]
+        for y in (labels, labels[::-1], np.repeat(labels, 2)[::2], labels[:, None][:, 0]):
+            classes, codes = encode_targets(y, y.size)
+            expected, inverse = np.unique(y, return_inverse=True)
+            np.testing.assert_array_equal(classes, expected)
+            assert classes.dtype == y.dtype.newbyteorder("=")
+            np.testing.assert_array_equal(codes, inverse)
+        if labels.dtype.kind == "f":
+            for bad, message in ((np.nan, "contains NaN at position 2"), (np.inf, "infinity at position 2"),
+                                 (0.5, r"continuous, 0\.5 for example")):  # fmt: skip
+                for y in (labels.copy(), np.full_like(labels, 7)):
+                    y[2] = bad
+                    with pytest.raises(ValueError, match=message):
+                        encode_targets(y, y.size)
 
 
 # --- threads

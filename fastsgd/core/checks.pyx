@@ -4,7 +4,7 @@
 
 from cython cimport floating
 from libc.math cimport fabs, isfinite
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from .adaptive cimport ADAM, SGD, pitch_of, planes_of
 from .job cimport Bounds, row_begin, row_bounds
@@ -16,6 +16,9 @@ import numpy as np
 cdef extern from "simd.h" nogil:
     int fastsgd_any_nonfinite_f32(const float* values, Py_ssize_t n)
     int fastsgd_any_nonfinite_f64(const double* values, Py_ssize_t n)
+    int fastsgd_any_fall_u32(const uint32_t* bounds, Py_ssize_t n)
+    int fastsgd_any_fall_u64(const uint64_t* bounds, Py_ssize_t n)
+    int tell_labels_apart "fastsgd_tell_apart"(...)    # (labels, n, low, high, codes)
     Py_ssize_t fastsgd_descents_u32(const uint32_t* columns, Py_ssize_t n)
     Py_ssize_t fastsgd_descents_u64(const uint64_t* columns, Py_ssize_t n)
 
@@ -35,6 +38,13 @@ ctypedef fused integer:
 ctypedef fused bound_t:
     int32_t
     int64_t
+
+ctypedef fused label_t:
+    uint8_t
+    int32_t
+    int64_t
+    float
+    double
 
 
 cdef inline bint any_nonfinite(const floating* values, Py_ssize_t n) noexcept nogil:
@@ -62,11 +72,13 @@ def is_sound(const floating[::1] data, const integer[::1] columns, indptr, Py_ss
     columns (`names`) of 0 .. d - 1, and `values` that are neither NaN nor infinite."""
     cdef Bounds bounds = row_bounds(indptr, 0)
     cdef const integer* tag = NULL
-    cdef Py_ssize_t i, n = len(indptr) - 1, first = row_begin(tag, &bounds, 0), last = row_begin(tag, &bounds, n)
-    cdef bint faulty = first < 0 or last > data.shape[0]
+    cdef Py_ssize_t n = len(indptr), first = row_begin(tag, &bounds, 0), last = row_begin(tag, &bounds, n - 1)
+    cdef bint faulty = first < 0 or last < first or last > data.shape[0]
     with nogil:
-        for i in range(n):
-            faulty |= row_begin(tag, &bounds, i + 1) < row_begin(tag, &bounds, i)
+        if bounds.wide != NULL:
+            faulty |= fastsgd_any_fall_u64(<const uint64_t*>bounds.wide, n)
+        else:
+            faulty |= fastsgd_any_fall_u32(<const uint32_t*>bounds.narrow, n)
         if names and not faulty:
             faulty = any_outside(&columns[0] + first, last - first, d)
         if values and not faulty:
@@ -125,6 +137,23 @@ def sum_duplicates(const floating[::1] data, const integer[::1] columns, const b
     return size
 
 
+def tell_apart(const label_t[::1] labels, uint8_t[::1] codes):
+    """Let codes be 1 where the labels are the greater of two values, else 0; and say where either is first, the lesser
+    before the greater. None if the values are not just two."""
+    cdef Py_ssize_t first = 0, other = 1, n = labels.shape[0]
+    cdef label_t low = labels[0], high
+    cdef bint more
+    with nogil:
+        while other < n and labels[other] == low:
+            other += 1
+        if other < n:
+            high = labels[other]
+            more = tell_labels_apart(&labels[0], n, min(low, high), max(low, high), &codes[0])
+    if other == n or more:
+        return None
+    return (first, other) if low < high else (other, first)
+
+
 def find_classes(const int64_t[:] labels, const int64_t[:] classes, Py_ssize_t[::1] codes):
     """Let `codes` be the positions of the labels among the sorted classes; the first row whose label is none, or -1."""
     cdef Py_ssize_t i, low, length, half, unknown = -1
@@ -144,8 +173,9 @@ def find_classes(const int64_t[:] labels, const int64_t[:] classes, Py_ssize_t[:
 def make_signs(floating[::1] codes):
     """Let the numbers of two classes, 0 and 1, be -1 and 1."""
     cdef Py_ssize_t i
+    cdef floating one = 1   # a constant would be a double
     for i in range(codes.shape[0]):
-        codes[i] = 2 * codes[i] - 1
+        codes[i] += codes[i] - one
 
 
 cpdef bint has_features(State state, Py_ssize_t d):

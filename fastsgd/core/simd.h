@@ -385,6 +385,15 @@ static inline ptrdiff_t fastsgd_stretch(const void *values, ptrdiff_t size, ptrd
         return n > 0 && largest >= d;                                                              \
     }                                                                                              \
                                                                                                    \
+    /* Does any number of row bounds fall short of the one before? Seen as unsigned. */            \
+    FASTSGD_KERNEL int fastsgd_any_fall_##UNSIGNED(const BITS *bounds, ptrdiff_t n)                \
+    {                                                                                              \
+        int found = 0;                                                                             \
+        for (ptrdiff_t i = 1; i < n; i++)                                                          \
+            found |= bounds[i] < bounds[i - 1];                                                    \
+        return found;                                                                              \
+    }                                                                                              \
+                                                                                                   \
     /* How often does a column not rise from one value to the next? In parts, so that a vector counts. */\
     FASTSGD_KERNEL ptrdiff_t fastsgd_descents_##UNSIGNED(const BITS *columns, ptrdiff_t n)         \
     {                                                                                              \
@@ -401,6 +410,29 @@ static inline ptrdiff_t fastsgd_stretch(const void *values, ptrdiff_t size, ptrd
 
 FASTSGD_DEFINE_CHECKS(float, f32, 0x7f800000u, uint32_t, u32)
 FASTSGD_DEFINE_CHECKS(double, f64, 0x7ff0000000000000u, uint64_t, u64)
+
+/* Let codes be 1 where labels are `high` and 0 elsewhere. Is any neither `low` nor `high`? */
+#define FASTSGD_DEFINE_TELL_APART(T)                                                               \
+    FASTSGD_KERNEL int fastsgd_tell_apart_##T(const T *labels, ptrdiff_t n, T low, T high, uint8_t *restrict codes)\
+    {                                                                                              \
+        int others = 0;                                                                            \
+        for (ptrdiff_t i = 0; i < n; i++) {                                                        \
+            codes[i] = labels[i] == high;                                                          \
+            others |= (labels[i] != high) & (labels[i] != low);                                    \
+        }                                                                                          \
+        return others;                                                                             \
+    }
+
+FASTSGD_DEFINE_TELL_APART(uint8_t)
+FASTSGD_DEFINE_TELL_APART(int32_t)
+FASTSGD_DEFINE_TELL_APART(int64_t)
+FASTSGD_DEFINE_TELL_APART(float)
+FASTSGD_DEFINE_TELL_APART(double)
+#define fastsgd_tell_apart(labels, ...)                                                            \
+    _Generic((labels),                                                                             \
+        const uint8_t *: fastsgd_tell_apart_uint8_t, const int32_t *: fastsgd_tell_apart_int32_t,  \
+        const int64_t *: fastsgd_tell_apart_int64_t, const float *: fastsgd_tell_apart_float,      \
+        const double *: fastsgd_tell_apart_double)(labels, __VA_ARGS__)
 
 /* The kernel for the types of x and columns; uint8_t stands for a dense row, whose columns are not read. */
 #define FASTSGD_PICK(kernel, x, columns)                                                           \
