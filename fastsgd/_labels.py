@@ -105,7 +105,8 @@ def encode_targets(y: Any, n: int) -> tuple[Array, Array]:
 
 
 def encode(labels: Array) -> tuple[Array, Array]:
-    """The classes, sorted, and the number of each label's class."""
+    """The classes, sorted, and the number of each label's class, of labels that are checked."""
+    labels = labels.astype(labels.dtype.newbyteorder("="), copy=False)
     if labels.dtype.kind in "iubf" and labels.size:
         low, high = int(labels.min()), int(labels.max())
         if high - low < SMALL_RANGE and max(abs(low), abs(high)) < 2**53:
@@ -119,7 +120,7 @@ def encode(labels: Array) -> tuple[Array, Array]:
             numbers = (np.cumsum(present) - 1).astype(np.uint16)
             for chunk in chunks:
                 codes[chunk] = numbers[codes[chunk]]
-            return (np.flatnonzero(present) + low).astype(labels.dtype.newbyteorder("=")), codes
+            return (np.flatnonzero(present) + low).astype(labels.dtype), codes
     classes, inverse = np.unique(labels, return_inverse=True)
     return classes, inverse.reshape(-1)
 

@@ -175,11 +175,12 @@ class Network(Trained):
         """A new state of these weights."""
         d, units = coefs[0].shape
         state = self._empty_state(units, d, coefs[1].shape[1], dtype, feature_major)
-        for matrix, coef in zip(_matrices(state), coefs, strict=True):
-            matrix[:] = coef
+        with np.errstate(over="ignore"):  # what overflows to infinity is reported
+            for matrix, coef in zip(_matrices(state), coefs, strict=True):
+                matrix[:] = coef
         state.bias[:] = np.concatenate(intercepts)
         if not (np.isfinite(state.weights).all() and np.isfinite(state.bias).all()):
-            raise ValueError("coefs_ or intercepts_, from which training goes on, have NaN or infinity")
+            raise ValueError(f"coefs_ or intercepts_ have NaN or infinity, as {state.weights.dtype}")
         return state
 
     def _present_state(self, dtype: Any, feature_major: bool) -> State:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from ._arrays import Array
-from ._labels import encode
 from ._svmlight import ZeroBased
 from .disk import open_csr
 from .io import CSR
@@ -155,7 +154,6 @@ class Report:
 
 def codes_of(y: Array, classes: Array) -> Array:
     """Class numbers; -1 of a label that is not among the classes."""
-    labels, codes = encode(y)
-    numbers = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
-    result: Array = np.where(classes[numbers] == labels, numbers, -1)[codes]
+    numbers = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
+    result: Array = np.where(classes[numbers] == y, numbers, -1)
     return result

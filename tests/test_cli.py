@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import fastsgd
+from fastsgd._rows import codes_of
 from fastsgd.cli import main
 
 DATA = Path(__file__).parent / "data"
@@ -205,6 +206,11 @@ def test_features_unseen_in_training_are_ignored(rows, model, write, capsys, com
     assert re.fullmatch(
         r"fastsgd: warning: .*test\.svm: ignored 3 values of features that were not in the training file\n", err
     )
+
+
+def test_labels_that_no_class_has():
+    y = np.array([0.5, 1, 0, 1.5, -1, np.inf, -np.inf, np.nan, 2**53])
+    np.testing.assert_array_equal(codes_of(y, np.array([0.0, 1.0])), [-1, 1, 0, -1, -1, -1, -1, -1, -1])
 
 
 def test_labels_unseen_in_training_are_errors(rows, model, write, capsys):

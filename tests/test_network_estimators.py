@@ -168,7 +168,7 @@ def test_weights_that_the_caller_broke(kind, again):
     y = target(kind)
     model = make(kind, warm_start=True).fit(X, y)
     model.coefs_ = [np.full_like(model.coefs_[0], np.nan), model.coefs_[1]]
-    with pytest.raises(ValueError, match="coefs_ or intercepts_, from which training goes on, have NaN or infinity"):
+    with pytest.raises(ValueError, match="coefs_ or intercepts_ have NaN or infinity, as float64"):
         getattr(model, again)(X, y)
 
 

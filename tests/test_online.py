@@ -1,6 +1,7 @@
 """Rows that come one by one: calls of `partial_fit` that touch few of the weights put off what costs as much as all."""
 
 import pickle
+from itertools import product
 
 import numpy as np
 import pytest
@@ -142,12 +143,16 @@ def test_labels_are_looked_up_among_the_classes(classes):
                 encode_known(bad, known)
 
 
-@pytest.mark.parametrize("kind", ["?", "u1", "i1", "i2", "i4", "i8", "u8", "f2", "f4", "f8", ">i4", ">f8"])
-@pytest.mark.parametrize("values", [(0, 1), (1, 100), (0, 1, 2)])
+LONG = ["i4", "i8", "f4", "f8", ">i4", ">f8"]
+KINDS = ["u1", "i1", "i2", "u8", "f2", *LONG]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [("?", (0, 1)), *product(KINDS, [(0, 1), (1, 100), (0, 1, 2)]), *product(LONG, [(0, 10**6), (-(10**6), 0, 10**6)])],
+)
 def test_labels_are_told_apart(kind, values):
     """Two values by code of our own, for the commonest types; whole ones, or the first that is not is named."""
-    if kind == "?" and values != (0, 1):
-        return
     for n in (2, 3, 70, 1000):
         labels = np.asarray(values, kind)[np.r_[RNG.integers(0, len(values), n), : len(values)]]
         for y in (labels, labels[::-1], np.repeat(labels, 2)[::2], labels[:, None][:, 0]):
@@ -163,6 +168,22 @@ def test_labels_are_told_apart(kind, values):
                     y[2] = bad
                     with pytest.raises(ValueError, match=message):
                         encode_targets(y, y.size)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int32, np.int64, np.float32, np.float64])
+def test_a_third_label_is_found_anywhere(kind):
+    for n in (1, 2, 3, 16, 70):
+        for place in range(n):
+            y = (np.arange(n) % 2).astype(kind)
+            y[place] = 7
+            y.flags.writeable = False
+            for found, expected in zip(encode_targets(y, n), np.unique(y, return_inverse=True), strict=True):
+                np.testing.assert_array_equal(found, expected)
+    zeros = np.zeros(5, np.float32)
+    zeros[3] = -0.0
+    assert encode_targets(zeros, 5)[0].tolist() == [0]
+    far = np.array([2**63 - 1, 2**63 - 2, 2**63 - 1])
+    assert encode_targets(far, 3)[0].tolist() == [2**63 - 2, 2**63 - 1]
 
 
 # --- threads

@@ -21,7 +21,7 @@ cdef extern from *:
         FAR "FASTSGD_FAR"
     const double SHIFT "FASTSGD_SHIFT"
 
-# sigma and its next seven coefficients of Taylor's series, around the multiples of 1 / STEPS; a cache line each.
+# Coefficients of sigma's powers 0 to 7 around the multiples of 1 / STEPS; a cache line each.
 ctypedef double[8] Series
 cdef const Series* SIGMA
 
@@ -72,7 +72,7 @@ cdef inline double logistic(double z, double t, double* g, double* rest) noexcep
 cdef inline double logistic_step(double z, double t, double* g, double* rest) noexcept nogil:
     """The same for training, a few ulp off: of most rows by the table. e^-|z| is the odds of what is returned."""
     cdef double m = copysign(1.0, t) * z, size = fabs(z), p, e
-    if rare(fabs(t) != 1 or size >= FAR):
+    if rare(not (fabs(t) == 1 and size < FAR)):
         e = logistic(z, t, g, rest)
         return e / (1 + e)
     rest[0] = 0.5 * size - 0.5 * m

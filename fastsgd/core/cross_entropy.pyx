@@ -141,10 +141,10 @@ SIGMA = fastsgd_sigma
 
 
 cdef void fill_sigma() noexcept:
-    """With q = s (1 - s), s' = q and q' = q (1 - 2 s); the k-th derivative is divided by k!.
+    """Taylor's series: with q = s (1 - s), s' = q and q' = q (1 - 2 s); the k-th derivative is divided by k!.
 
-    The eighth coefficient is spread over lower ones as Chebyshev's polynomial of that degree does, which leaves an
-    error of c u^8 / 128 (Lanczos, 1938, economization of power series).
+    The term of u^8 is spread over lower ones as in Chebyshev's polynomial of that degree, but for a constant too small
+    for doubles: economization of power series (Lanczos, 1938).
     """
     cdef Py_ssize_t i
     cdef double e, s, q, d, last, h2 = 0.25 / (STEPS * STEPS)

@@ -10,7 +10,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t
 from .adaptive cimport Adaptive
 from .cross_entropy cimport logistic_step, odds
 from .losses cimport Loss
-from .rows cimport apart, dense_t, fastsgd_prefetch, index_t, rare, row_prefetch
+from .rows cimport dense_t, fastsgd_prefetch, in_register, index_t, rare, row_prefetch
 from .schedules cimport PA1, StepRule, passive_aggressive
 
 cdef enum:
@@ -174,7 +174,7 @@ cdef inline bint differentiate(Job* job, Loss loss, Py_ssize_t row, double* z, c
         z[k] = score
         finite &= isfinite(score) != 0
         if K == 1:
-            score = apart(score)
+            score = in_register(score)
     if rare(not finite):
         return False
     k = 0
@@ -257,7 +257,7 @@ cdef inline bint plan_move(Job* job, const double* z, const double* g, double* m
     eta_stored = eta / job.scale
     for k in range(K):
         move[k] = -eta_stored * g[k]
-        if rare(move[k] == 0):
+        if move[k] == 0:
             continue
         moves = True
         c = -eta * g[k]

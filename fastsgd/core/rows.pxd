@@ -47,7 +47,7 @@ cdef extern from "steps.h" nogil:
 
 cdef extern from "simd.h" nogil:
     bint rare "FASTSGD_RARE"(bint condition)    # says that a condition hardly ever holds
-    double apart "fastsgd_apart"(double x)
+    double in_register "fastsgd_in_register"(double x)
     int fastsgd_any_outside_u32(const uint32_t* columns, Py_ssize_t n, uint32_t d)
     int fastsgd_any_outside_u64(const uint64_t* columns, Py_ssize_t n, uint64_t d)
 

@@ -81,9 +81,9 @@
 #define FASTSGD_RARE(condition) (condition)
 #endif
 
-/* x, in a register of its own: a number that is of use for long gcc puts on the stack, and takes it from there even where
- * the next row waits for it. */
-FASTSGD_INLINE double fastsgd_apart(double x)
+/* x, in a register of its own: a number that is of use for long gcc puts on the stack, and takes it from there even
+ * where the next row waits for it. */
+FASTSGD_INLINE double fastsgd_in_register(double x)
 {
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
     __asm__("" : "+x"(x));
