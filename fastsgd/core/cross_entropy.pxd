@@ -75,6 +75,7 @@ cdef inline double logistic_step(double z, double t, double* g, double* rest) no
     if rare(not (fabs(t) == 1 and size < FAR)):
         e = logistic(z, t, g, rest)
         return e / (1 + e)
+    # t is 1 or -1: with copysign a product is a change of sign, without a multiplication for the next row to wait for.
     rest[0] = 0.5 * size - 0.5 * m
     p = sigma(-m)
     g[0] = copysign(1.0, -t) * p
