@@ -21,7 +21,7 @@ cdef extern from *:
         FAR "FASTSGD_FAR"
     const double SHIFT "FASTSGD_SHIFT"
 
-# Coefficients of sigma's powers 0 to 7 around the multiples of 1 / STEPS; a cache line each.
+# Eight coefficients of a series for sigma around each multiple of 1 / STEPS: a cache line.
 ctypedef double[8] Series
 cdef const Series* SIGMA
 
