@@ -1,7 +1,8 @@
 # cython: cdivision=True
 # What the training loop takes of log_loss without a call.
 
-from libc.math cimport copysign, exp, fabs
+from cython cimport floating
+from libc.math cimport copysign, copysignf, exp, fabs
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -11,34 +12,62 @@ from .rows cimport rare
 cdef extern from *:
     """
     #include <float.h>
-    /* Steps to the unit of the table of sigma, which reaches FAR to either side. z + SHIFT is rounded to a step, whose
+    /* Steps to the unit of the tables of sigma, which reach FAR to either side. z + SHIFT is rounded to a step, whose
      * number, counted from -FAR, its last bits are: but not with x87's registers, so that there is no table then. */
-    enum { FASTSGD_STEPS = 8, FASTSGD_FAR = FLT_EVAL_METHOD == 2 ? 0 : 256 };
+    enum { FASTSGD_STEPS = 8, FASTSGD_NARROW_STEPS = 16, FASTSGD_FAR = FLT_EVAL_METHOD ? 0 : 256 };
     #define FASTSGD_SHIFT (1.5 * (1LL << 52) / FASTSGD_STEPS + FASTSGD_FAR)
+    #define FASTSGD_NARROW_SHIFT (1.5f * (1 << 23) / FASTSGD_NARROW_STEPS + FASTSGD_FAR)
     """
     enum:
         STEPS "FASTSGD_STEPS"
+        NARROW_STEPS "FASTSGD_NARROW_STEPS"
         FAR "FASTSGD_FAR"
     const double SHIFT "FASTSGD_SHIFT"
+    const float NARROW_SHIFT "FASTSGD_NARROW_SHIFT"
 
 # Eight coefficients of a series for sigma around each multiple of 1 / STEPS: a cache line.
 ctypedef double[8] Series
 cdef const Series* SIGMA
+
+# Four, around each multiple of 1 / NARROW_STEPS, give what digits a float has.
+ctypedef float[4] NarrowSeries
+cdef const NarrowSeries* NARROW_SIGMA
 
 
 cdef class LogLoss(Loss):
     pass
 
 
-cdef inline double sigma(double z) noexcept nogil:
+cdef inline floating sigma(floating z) noexcept nogil:
     """1 / (1 + e^-z), |z| < FAR, to a few ulp. The next row waits for it, and longer for exp and a division."""
-    cdef double near = z + SHIFT, u = z - (near - SHIFT), u2 = u * u, u4 = u2 * u2
+    cdef floating near, u, u2, u4
     cdef uint64_t bits
-    cdef const double* c
-    memcpy(&bits, &near, 8)
-    c = SIGMA[<uint32_t>bits]
-    return (((c[0] + u * c[1]) + u2 * (c[2] + u * c[3]))
-            + (u4 * (c[4] + u * c[5]) + (u4 * u2) * (c[6] + u * c[7])))
+    cdef uint32_t narrow_bits
+    cdef const floating* c
+    if floating is float:
+        near = z + NARROW_SHIFT
+        u = z - (near - NARROW_SHIFT)
+        u2 = u * u
+        memcpy(&narrow_bits, &near, 4)
+        c = NARROW_SIGMA[narrow_bits & ((1 << 22) - 1)]
+        return (c[0] + u * c[1]) + u2 * (c[2] + u * c[3])
+    else:
+        near = z + SHIFT
+        u = z - (near - SHIFT)
+        u2 = u * u
+        u4 = u2 * u2
+        memcpy(&bits, &near, 8)
+        c = SIGMA[<uint32_t>bits]
+        return (((c[0] + u * c[1]) + u2 * (c[2] + u * c[3]))
+                + (u4 * (c[4] + u * c[5]) + (u4 * u2) * (c[6] + u * c[7])))
+
+
+cdef inline floating signed(floating z, floating t) noexcept nogil:
+    """t z for t = 1 or -1: a change of sign, without a multiplication for the next row to wait for."""
+    if floating is float:
+        return copysignf(1.0, t) * z
+    else:
+        return copysign(1.0, t) * z
 
 
 cdef inline double lesser(double a, double b) noexcept nogil:
@@ -69,14 +98,16 @@ cdef inline double logistic(double z, double t, double* g, double* rest) noexcep
     return e
 
 
-cdef inline double logistic_step(double z, double t, double* g, double* rest) noexcept nogil:
-    """The same for training, a few ulp off: of most rows by the table. e^-|z| is the odds of what is returned."""
-    cdef double m = copysign(1.0, t) * z, size = fabs(z), p, e
+cdef inline double logistic_step(floating z, floating t, floating* g, double* rest) noexcept nogil:
+    """The same for training, a few ulp of z's type off: of most rows by a table. e^-|z| is the odds of what is
+    returned."""
+    cdef floating m = signed(z, t), size = fabs(z), p
+    cdef double e, derivative
     if rare(not (fabs(t) == 1 and size < FAR)):
-        e = logistic(z, t, g, rest)
+        e = logistic(z, t, &derivative, rest)
+        g[0] = <floating>derivative
         return e / (1 + e)
-    # t is 1 or -1: with copysign a product is a change of sign, without a multiplication for the next row to wait for.
-    rest[0] = 0.5 * size - 0.5 * m
+    rest[0] = <floating>0.5 * size - <floating>0.5 * m
     p = sigma(-m)
-    g[0] = copysign(1.0, -t) * p
+    g[0] = signed(p, -t)
     return p

@@ -134,35 +134,44 @@ cdef double long_rise(double m, double w) noexcept nogil:
 cdef extern from *:
     """
     static _Alignas(64) double fastsgd_sigma[2 * FASTSGD_FAR * FASTSGD_STEPS + 1][8];
+    static _Alignas(64) float fastsgd_narrow_sigma[2 * FASTSGD_FAR * FASTSGD_NARROW_STEPS + 1][4];
     """
     Series* fastsgd_sigma
+    NarrowSeries* fastsgd_narrow_sigma
 
-SIGMA = fastsgd_sigma
+SIGMA, NARROW_SIGMA = fastsgd_sigma, fastsgd_narrow_sigma
+
+
+cdef void expand_sigma(double z, double* c) noexcept:
+    """Taylor's series around z, nine coefficients: with q = s (1 - s), s' = q and q' = q (1 - 2 s); the k-th derivative
+    is divided by k!."""
+    cdef double e = exp(-fabs(z)), s = (e if z < 0 else 1) / (1 + e), q = e / ((1 + e) * (1 + e)), d = 1 - 2 * s
+    c[0], c[1], c[2], c[3] = s, q, q * d / 2, q * (1 - 6 * q) / 6
+    c[4], c[5] = q * d * (1 - 12 * q) / 24, q * (1 - 30 * q + 120 * q * q) / 120
+    c[6] = q * d * (1 - 60 * q + 360 * q * q) / 720
+    c[7] = q * (1 - 126 * q + 1680 * q * q - 5040 * q * q * q) / 5040
+    c[8] = q * d * (1 - 252 * q + 5040 * q * q - 20160 * q * q * q) / 40320
 
 
 cdef void fill_sigma() noexcept:
-    """Taylor's series: with q = s (1 - s), s' = q and q' = q (1 - 2 s); the k-th derivative is divided by k!.
-
-    The term of u^8 is spread over lower ones as in Chebyshev's polynomial of that degree, but for a constant too small
-    for doubles: economization of power series (Lanczos, 1938).
-    """
-    cdef Py_ssize_t i
-    cdef double e, s, q, d, last, h2 = 0.25 / (STEPS * STEPS)
-    cdef double* c
+    """The last term is spread over lower ones as in Chebyshev's polynomial of its degree, but for a constant too small
+    for the type: economization of power series (Lanczos, 1938)."""
+    cdef Py_ssize_t i, k
+    cdef double h2 = 0.25 / (STEPS * STEPS), narrow_h2 = 0.25 / (NARROW_STEPS * NARROW_STEPS), last
+    cdef double[9] c
     for i in range(2 * FAR * STEPS + 1):
-        c = fastsgd_sigma[i]
-        e = exp(-fabs(i / <double>STEPS - FAR))
-        s = (e if i < FAR * STEPS else 1) / (1 + e)
-        q = e / ((1 + e) * (1 + e))
-        d = 1 - 2 * s
-        c[0], c[1], c[2], c[3] = s, q, q * d / 2, q * (1 - 6 * q) / 6
-        c[4], c[5] = q * d * (1 - 12 * q) / 24, q * (1 - 30 * q + 120 * q * q) / 120
-        c[6] = q * d * (1 - 60 * q + 360 * q * q) / 720
-        c[7] = q * (1 - 126 * q + 1680 * q * q - 5040 * q * q * q) / 5040
-        last = h2 * q * d * (1 - 252 * q + 5040 * q * q - 20160 * q * q * q) / 40320
+        expand_sigma(i / <double>STEPS - FAR, c)
+        last = h2 * c[8]
         c[6] += 2 * last
         c[4] -= 1.25 * h2 * last
         c[2] += 0.25 * h2 * h2 * last
+        memcpy(fastsgd_sigma[i], c, sizeof(Series))
+    for i in range(2 * FAR * NARROW_STEPS + 1):
+        expand_sigma(i / <double>NARROW_STEPS - FAR, c)
+        c[2] += narrow_h2 * c[4]
+        # What is hardly a number any more would take its time.
+        for k in range(4):
+            fastsgd_narrow_sigma[i][k] = <float>c[k] if c[0] > 1e-30 else 0
 
 
 cdef void fill_rises() noexcept:

@@ -208,10 +208,10 @@ enum { GATHERED = 32 }; /* nonzeros from which vectors pay: more at once, but a 
     } while (0)
 
 #define FASTSGD_DEFINE_DOT_FOURS(T, TS, I, IS, AT)                                                 \
-    /* What `dot` adds up, of whole fours by vectors; returns how many nonzeros they have. */      \
-    FASTSGD_INLINE ptrdiff_t fastsgd_dot_fours_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, const T *w,\
-                                                           ptrdiff_t pitch, double *sums,          \
-                                                           fastsgd_sixteen_##TS *squares, ptrdiff_t ahead)\
+    /* What `dot` adds up, of whole fours by vectors: as many nonzeros as `done` says then. */     \
+    FASTSGD_INLINE double fastsgd_dot_fours_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, const T *w,\
+                                                        ptrdiff_t pitch, ptrdiff_t *done,          \
+                                                        fastsgd_sixteen_##TS *squares, ptrdiff_t ahead)\
     {                                                                                              \
         fastsgd_sixteen_f64 low = {0}, high = {0};                                                 \
         ptrdiff_t j = 0;                                                                           \
@@ -226,19 +226,27 @@ enum { GATHERED = 32 }; /* nonzeros from which vectors pay: more at once, but a 
             if (squares != NULL)                                                                   \
                 fastsgd_add_squares_##TS(squares, x + j);                                          \
         }                                                                                          \
-        for (int i = 0; i < 2; i++) {                                                              \
-            sums[i] = low[i];                                                                      \
-            sums[2 + i] = high[i];                                                                 \
-        }                                                                                          \
-        return j;                                                                                  \
+        *done = j;                                                                                 \
+        return (low[0] + low[1]) + (high[0] + high[1]);                                            \
     }
 #else
 #define FASTSGD_DEFINE_DOT_FOURS(T, TS, I, IS, AT)                                                 \
-    FASTSGD_INLINE ptrdiff_t fastsgd_dot_fours_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, const T *w,\
-                                                           ptrdiff_t pitch, double *sums,          \
-                                                           fastsgd_sixteen_##TS *squares, ptrdiff_t ahead)\
+    FASTSGD_INLINE double fastsgd_dot_fours_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, const T *w,\
+                                                        ptrdiff_t pitch, ptrdiff_t *done,          \
+                                                        fastsgd_sixteen_##TS *squares, ptrdiff_t ahead)\
     {                                                                                              \
-        return 0;                                                                                  \
+        double sums[4] = {0};                                                                      \
+        ptrdiff_t j = 0;                                                                           \
+        (void)columns;                                                                             \
+        (void)ahead;                                                                               \
+        for (; j + 4 <= nnz; j += 4) {                                                             \
+            for (ptrdiff_t i = 0; i < 4; i++)                                                      \
+                sums[i] += (double)(x[j + i] * w[AT(columns, j + i) * pitch]);                     \
+            if (squares != NULL)                                                                   \
+                fastsgd_add_squares_##TS(squares, x + j);                                          \
+        }                                                                                          \
+        *done = j;                                                                                 \
+        return (sums[0] + sums[1]) + (sums[2] + sums[3]);                                          \
     }
 #endif
 
@@ -246,44 +254,47 @@ enum { GATHERED = 32 }; /* nonzeros from which vectors pay: more at once, but a 
     FASTSGD_DEFINE_DOT_FOURS(T, TS, I, IS, AT)                                                     \
                                                                                                    \
     /* One output: x . w, its weights `pitch` apart; and ||x||^2, if `squares` is given. Unless it is 0, memory is asked\
-     * for the nonzeros `ahead`, of this row or not: where rows are read one after the other. */   \
-    FASTSGD_INLINE double fastsgd_dot_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, const T *w,\
-                                                  ptrdiff_t pitch, double *squares, ptrdiff_t ahead)\
+     * for the nonzeros `ahead`, of this row or not: where rows are read one after the other.      \
+     * A short row is summed up in its own type: the next row waits for every change to double and back. */\
+    FASTSGD_INLINE T fastsgd_dot_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, const T *w,\
+                                             ptrdiff_t pitch, double *squares, ptrdiff_t ahead)    \
     {                                                                                              \
         fastsgd_sixteen_##TS all[FASTSGD_SIXTEENS(T)] = {{0}};                                     \
-        double sums[4] = {0}, sum;                                                                 \
+        T sum;                                                                                     \
         ptrdiff_t j = 0;                                                                           \
         (void)columns;                                                                             \
         if (nnz >= GATHERED)                                                                       \
-            j = fastsgd_dot_fours_##TS##_##IS(x, columns, nnz, w, pitch, sums, squares != NULL ? all : NULL, ahead);\
-        for (; j + 4 <= nnz; j += 4) {                                                             \
-            if (ahead != 0) {                                                                      \
-                FASTSGD_PREFETCH_FAR(x + j, ahead);                                                \
-                FASTSGD_PREFETCH_FAR(columns + j, ahead);                                          \
+            sum = (T)fastsgd_dot_fours_##TS##_##IS(x, columns, nnz, w, pitch, &j, squares != NULL ? all : NULL, ahead);\
+        else {                                                                                     \
+            T sums[4] = {0};                                                                       \
+            for (; j + 4 <= nnz; j += 4) {                                                         \
+                if (ahead != 0) {                                                                  \
+                    FASTSGD_PREFETCH_FAR(x + j, ahead);                                            \
+                    FASTSGD_PREFETCH_FAR(columns + j, ahead);                                      \
+                }                                                                                  \
+                sums[0] += x[j] * w[AT(columns, j) * pitch];                                       \
+                sums[1] += x[j + 1] * w[AT(columns, j + 1) * pitch];                               \
+                sums[2] += x[j + 2] * w[AT(columns, j + 2) * pitch];                               \
+                sums[3] += x[j + 3] * w[AT(columns, j + 3) * pitch];                               \
+                if (squares != NULL)                                                               \
+                    fastsgd_add_squares_##TS(all, x + j);                                          \
             }                                                                                      \
-            sums[0] += (double)(x[j] * w[AT(columns, j) * pitch]);                                 \
-            sums[1] += (double)(x[j + 1] * w[AT(columns, j + 1) * pitch]);                         \
-            sums[2] += (double)(x[j + 2] * w[AT(columns, j + 2) * pitch]);                         \
-            sums[3] += (double)(x[j + 3] * w[AT(columns, j + 3) * pitch]);                         \
-            if (squares != NULL)                                                                   \
-                fastsgd_add_squares_##TS(all, x + j);                                              \
+            sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);                                       \
         }                                                                                          \
         if (squares != NULL)                                                                       \
             *squares = (double)FASTSGD_SUM_OF_FOUR(T, all);                                        \
-        sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);                                           \
         if (j < nnz) {                                                                             \
-            double tail = (double)(x[j] * w[AT(columns, j) * pitch]), tail_squares = (double)(x[j] * x[j]);\
+            T tail = x[j] * w[AT(columns, j) * pitch], tail_squares = x[j] * x[j];                 \
             while (++j < nnz) {                                                                    \
-                tail += (double)(x[j] * w[AT(columns, j) * pitch]);                                \
-                tail_squares += (double)(x[j] * x[j]);                                             \
+                tail += x[j] * w[AT(columns, j) * pitch];                                          \
+                tail_squares += x[j] * x[j];                                                       \
             }                                                                                      \
             if (squares != NULL)                                                                   \
-                *squares += tail_squares;                                                          \
+                *squares += (double)tail_squares;                                                  \
             sum += tail;                                                                           \
         }                                                                                          \
         return sum;                                                                                \
     }                                                                                              \
-                                                                                                   \
     /* One output: w += c x */                                                                     \
     FASTSGD_INLINE void fastsgd_axpy_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, T *w, T c)\
     {                                                                                              \

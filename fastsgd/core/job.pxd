@@ -159,30 +159,53 @@ cdef inline void read_target(const floating* target, Py_ssize_t width, Py_ssize_
         t[<Py_ssize_t>target[0]] = 1.0
 
 
+cdef inline bint differentiate_one(Job* job, Loss loss, Py_ssize_t row, double* z, const double* t, double* g,
+                                   floating* slope) noexcept nogil:
+    """As `differentiate`, of one output; `slope` is g in the rows' type.
+
+    What the next row waits for is of that type from end to end where the loss is log_loss, whose scores near 0 count.
+    """
+    cdef double rest
+    cdef floating score
+    if not (job.logistic and (job.sample_weight == NULL or job.sample_weight[row] == 1)):
+        if not differentiate(job, loss, row, z, t, g, 1):
+            return False
+        slope[0] = <floating>g[0]
+        return True
+    score = <floating>job.scale * <floating>z[0] + <floating>job.bias[0]
+    z[0] = score
+    if rare(not isfinite(score)):
+        return False
+    if floating is double:
+        score = in_register(score)
+    # The factor of the score before: the CPU has more room for the next row if it need not wait for this one's.
+    multiply(job, odds(job.likely))
+    job.likely = logistic_step(score, <floating>t[0], slope, &rest)
+    g[0] = slope[0]
+    add_up(job, rest, 1)
+    return True
+
+
 cdef inline bint differentiate(Job* job, Loss loss, Py_ssize_t row, double* z, const double* t, double* g,
                                Py_ssize_t K) noexcept nogil:
     """From z = w.x to scores z and g = s dL/dz, clipped (under PA times its step as well).
 
     False if a score is not finite.
     """
-    cdef Py_ssize_t k = 0, j, together = 1 if K == 1 else job.together
+    cdef Py_ssize_t k, j, together = 1 if K == 1 else job.together
     cdef double s = job.sample_weight[row] if job.sample_weight != NULL else 1.0
-    cdef double score, value, total = 0.0, factor
+    cdef double value, total = 0.0, factor
     cdef bint finite = True
     for k in range(K):
-        score = job.scale * z[k] + job.bias[k]
-        z[k] = score
-        finite &= isfinite(score) != 0
-        if K == 1:
-            score = in_register(score)
+        z[k] = job.scale * z[k] + job.bias[k]
+        finite &= isfinite(z[k]) != 0
     if rare(not finite):
         return False
     k = 0
     while k < K:
-        if job.logistic and (job.sample_weight == NULL or s == 1):
-            # The factor of the score before: the CPU has more room for the next row if it need not wait for this one's.
+        if job.logistic and s == 1:
             multiply(job, odds(job.likely))
-            job.likely = logistic_step(score if K == 1 else z[k], t[k], g + k, &value)
+            job.likely = logistic_step(z[k], t[k], g + k, &value)
         elif K == 1:
             value = evaluate_one(loss, z[0], t[0], g)
         else:
@@ -196,14 +219,19 @@ cdef inline bint differentiate(Job* job, Loss loss, Py_ssize_t row, double* z, c
                 g[j] = LARGEST_DERIVATIVE if g[j] > 0 else -LARGEST_DERIVATIVE
                 job.clipped += 1
         k += together
-    job.loss += s * total
+    add_up(job, total, s)
+    return True
+
+
+cdef inline void add_up(Job* job, double value, double s) noexcept nogil:
+    """What a row of weight s adds to the sums of a pass."""
+    job.loss += s * value
     # Term by term: a norm may have overflowed, and 0 times infinity is NaN.
     if job.l2 > 0:
         job.penalty += s * 0.5 * job.l2 * job.sum_squares
     if job.l1 > 0:
         job.penalty += s * job.l1 * job.sum_abs
     job.weight += s
-    return True
 
 
 cdef inline double evaluate_one(Loss loss, double z, double t, double* g) noexcept nogil:
@@ -246,9 +274,10 @@ cdef inline void fold_scale(double* scale, double* average_scale, floating* w, f
     scale[0] = 1.0
 
 
-cdef inline bint plan_move(Job* job, const double* z, const double* g, double* move, double eta, double keep,
-                           Py_ssize_t K) noexcept nogil:
-    """Move the bias, and say how the row moves the stored weights; False if it does not."""
+cdef inline bint plan_move(Job* job, const double* z, const double* g, const floating* slope, double* move, double eta,
+                           double keep, Py_ssize_t K) noexcept nogil:
+    """Move the bias, and say how the row moves the stored weights; False if it does not. Of one output `slope` may give
+    g in the rows' type, as the move is then."""
     cdef Py_ssize_t k
     cdef double c, eta_stored
     cdef bint moves = False
@@ -256,7 +285,10 @@ cdef inline bint plan_move(Job* job, const double* z, const double* g, double* m
         eta /= job.rule.eta0        # the step is in g already
     eta_stored = eta / job.scale
     for k in range(K):
-        move[k] = -eta_stored * g[k]
+        if slope != NULL:
+            move[k] = -<floating>eta_stored * slope[0]
+        else:
+            move[k] = -eta_stored * g[k]
         if move[k] == 0:
             continue
         moves = True

@@ -202,7 +202,7 @@ cdef inline int descend(Job* job, Hidden* hidden, const floating* data, const in
     if job.counted:
         account.sum_squares -= row_norm(w2, h * K)
     for i in range(size):
-        if plan_move(job, job.z, job.g + i * K, job.move, eta / size, keep, K):
+        if plan_move(job, job.z, job.g + i * K, <floating*>NULL, job.move, eta / size, keep, K):
             row_add(y + i * h, <const dense_t*>NULL, h, w2, K, job.move)
         change = plan_units(h, eta / size, 1 / job.scale, keep, hidden.norm, hidden.a + i * h, hidden.e + i * h,
                             hidden.bias)

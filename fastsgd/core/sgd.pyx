@@ -15,7 +15,7 @@ from .adaptive cimport (
 )
 from .cross_entropy cimport LogLoss, odds
 from .job cimport (
-    Bounds, Job, differentiate, find_row, look_ahead, look_at_signals, multiply, norm_of, plan_move, read_target,
+    Bounds, Job, differentiate, differentiate_one, find_row, look_ahead, look_at_signals, multiply, norm_of, plan_move, read_target,
     row_ahead, row_bounds, shrink,
 )
 from .losses cimport Loss
@@ -186,9 +186,10 @@ cdef inline int run(Job* job, Loss loss, const floating* data, const index_t* co
     """Batch after batch: score its rows at the same weights, then make one step with the mean derivative."""
     cdef Py_ssize_t K = 1 if outputs_t is one_t else job.K, batch = 1 if outputs_t is one_t else job.batch
     cdef Py_ssize_t first = 0, size, i, row = 0, start = 0, nnz = 0
-    cdef bint by_kernel
+    cdef bint by_kernel, finite
     # Of one output they are variables, not memory: the next row waits for what is made of them.
     cdef double score = 0, target = 0, derivative = 0, factor = 0
+    cdef floating slope = 0
     cdef double* z = &score if outputs_t is one_t else job.z
     cdef double* t = &target if outputs_t is one_t else job.t
     cdef double* g = &derivative if outputs_t is one_t else job.g
@@ -219,7 +220,11 @@ cdef inline int run(Job* job, Loss loss, const floating* data, const index_t* co
             if (outputs_t is not one_t or index_t is dense_t) and not by_kernel and norm_of(job) != NULL:
                 job.norm = row_norm(data + start, nnz)
             read_target(targets + row * job.width, job.width, K, job.off, t)
-            if not differentiate(job, loss, row, z, t, g + i * K, K):
+            if outputs_t is one_t:
+                finite = differentiate_one(job, loss, row, z, t, g, &slope)
+            else:
+                finite = differentiate(job, loss, row, z, t, g + i * K, K)
+            if not finite:
                 job.bad_row = row
                 return 0
             if batch > 1 and job.single:
@@ -229,7 +234,7 @@ cdef inline int run(Job* job, Loss loss, const floating* data, const index_t* co
             if average != NULL and job.step >= job.average_from:
                 extend_average(job, K)
         else:
-            descend(job, data, columns, first, size, start, nnz, z, g, move, w, average, received, tag)
+            descend(job, data, columns, first, size, start, nnz, z, g, &slope, move, w, average, received, tag)
         job.step += 1
         first += size
     return 0
@@ -248,9 +253,10 @@ cdef inline void ask_for_weights(const Job* job, const index_t* columns, Py_ssiz
 
 
 cdef inline int descend(Job* job, const floating* data, const index_t* columns, Py_ssize_t first, Py_ssize_t size,
-                        Py_ssize_t start, Py_ssize_t nnz, double* z, const double* g, double* move, floating* w,
-                        floating* average, floating* received, const outputs_t* tag) except -1 nogil:
-    """The step of a batch whose rows are scored; start, nnz and z are those of a single row."""
+                        Py_ssize_t start, Py_ssize_t nnz, double* z, const double* g, const floating* slope,
+                        double* move, floating* w, floating* average, floating* received,
+                        const outputs_t* tag) except -1 nogil:
+    """The step of a batch whose rows are scored; start, nnz and z are those of a single row, slope of one output's."""
     cdef Py_ssize_t K = 1 if outputs_t is one_t else job.K, batch = 1 if outputs_t is one_t else job.batch, i
     cdef double eta, keep, copied
     cdef bint moves, plain = not job.counted
@@ -262,7 +268,7 @@ cdef inline int descend(Job* job, const floating* data, const index_t* columns, 
     if not plain:
         account = Account(job.penalty_total, job.scale, job.average_scale, 0, 0)
     for i in range(size):
-        moves = plan_move(job, z, g + i * K, move, eta / size, keep, K)
+        moves = plan_move(job, z, g + i * K, slope if outputs_t is one_t else <floating*>NULL, move, eta / size, keep, K)
         if batch > 1:
             row = find_row(job, columns, first + i, &start, &nnz)
             if job.single:
