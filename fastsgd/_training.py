@@ -298,9 +298,7 @@ def _visit(
         if rows is not known:
             check_state(state, rows, piece.targets)
             lay_out(state, rows.sparse)
-            # The hidden units' multiply-adds are the faster, being many at once.
-            times = (16 if rows.sparse else 64) if state.hidden else 1
-            per_slice, known = slice_length(rows, state.width, settings.batch_size, times), rows
+            per_slice, known = slice_length(rows, state.width, settings.batch_size, 16 if rows.sparse else 64), rows
         ends = None if team is None else team.divide(rows, visits, state, settings.batch_size)
         for end in ends or range(per_slice, visits + per_slice, per_slice):
             first = progress.position - done

@@ -363,7 +363,7 @@ def test_an_interrupted_partial_fit_leaves_a_whole_model(layout, monkeypatch):
             raise KeyboardInterrupt
         calls.append(kernel(*arguments))
 
-    monkeypatch.setattr(fastsgd._scores, "NONZEROS_PER_SLICE", 100)
+    monkeypatch.setattr(fastsgd._scores, "NONZEROS_PER_SLICE", 2)
     monkeypatch.setattr(fastsgd._training.sgd, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):
         model.partial_fit(rows, Y)
