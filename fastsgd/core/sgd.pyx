@@ -15,8 +15,8 @@ from .adaptive cimport (
 )
 from .cross_entropy cimport LogLoss, odds
 from .job cimport (
-    Bounds, Job, differentiate, differentiate_one, find_row, look_ahead, look_at_signals, multiply, norm_of, plan_move, read_target,
-    row_ahead, row_bounds, shrink,
+    Bounds, Job, differentiate, differentiate_one, find_row, look_ahead, look_at_signals, multiply, norm_of, plan_move,
+    read_target, row_ahead, row_bounds, shrink,
 )
 from .losses cimport Loss
 from .rows cimport (
@@ -234,7 +234,8 @@ cdef inline int run(Job* job, Loss loss, const floating* data, const index_t* co
             if average != NULL and job.step >= job.average_from:
                 extend_average(job, K)
         else:
-            descend(job, data, columns, first, size, start, nnz, z, g, &slope, move, w, average, received, tag)
+            descend(job, data, columns, first, size, start, nnz, z, g,
+                    &slope if outputs_t is one_t else <floating*>NULL, move, w, average, received, tag)
         job.step += 1
         first += size
     return 0
@@ -256,7 +257,7 @@ cdef inline int descend(Job* job, const floating* data, const index_t* columns, 
                         Py_ssize_t start, Py_ssize_t nnz, double* z, const double* g, const floating* slope,
                         double* move, floating* w, floating* average, floating* received,
                         const outputs_t* tag) except -1 nogil:
-    """The step of a batch whose rows are scored; start, nnz and z are those of a single row, slope of one output's."""
+    """The step of a batch whose rows are scored; start, nnz, z and slope (NULL unless K = 1) are a single row's."""
     cdef Py_ssize_t K = 1 if outputs_t is one_t else job.K, batch = 1 if outputs_t is one_t else job.batch, i
     cdef double eta, keep, copied
     cdef bint moves, plain = not job.counted
@@ -268,7 +269,7 @@ cdef inline int descend(Job* job, const floating* data, const index_t* columns, 
     if not plain:
         account = Account(job.penalty_total, job.scale, job.average_scale, 0, 0)
     for i in range(size):
-        moves = plan_move(job, z, g + i * K, slope if outputs_t is one_t else <floating*>NULL, move, eta / size, keep, K)
+        moves = plan_move(job, z, g + i * K, slope, move, eta / size, keep, K)
         if batch > 1:
             row = find_row(job, columns, first + i, &start, &nnz)
             if job.single:
