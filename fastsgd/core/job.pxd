@@ -10,7 +10,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t
 from .adaptive cimport Adaptive
 from .cross_entropy cimport logistic_step, odds
 from .losses cimport Loss
-from .rows cimport dense_t, fastsgd_prefetch, in_register, index_t, rare, row_prefetch
+from .rows cimport dense_t, fastsgd_prefetch, in_register, index_t, multiply_by, rare, row_prefetch
 from .schedules cimport PA1, StepRule, passive_aggressive
 
 cdef enum:
@@ -269,8 +269,7 @@ cdef inline void fold_scale(double* scale, double* average_scale, floating* w, f
         for i in range(size):
             average[i] -= <floating>(average_scale[0] * w[i])
         average_scale[0] = 0.0
-    for i in range(size):
-        w[i] = <floating>(scale[0] * w[i])
+    multiply_by(w, size, scale[0])
     scale[0] = 1.0
 
 

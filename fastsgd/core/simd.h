@@ -348,6 +348,19 @@ FASTSGD_DEFINE_DENSE(double, f64, 64, __attribute__((target("arch=x86-64-v4"))))
 FASTSGD_DEFINE_WIDEST(float, f32)
 FASTSGD_DEFINE_WIDEST(double, f64)
 
+/* w *= scale, as a product of doubles */
+#define FASTSGD_DEFINE_MULTIPLY_BY(T, TS)                                                          \
+    FASTSGD_KERNEL void fastsgd_multiply_by_##TS(T *w, ptrdiff_t n, double scale)                  \
+    {                                                                                              \
+        for (ptrdiff_t i = 0; i < n; i++)                                                          \
+            w[i] = (T)(scale * (double)w[i]);                                                      \
+    }
+
+FASTSGD_DEFINE_MULTIPLY_BY(float, f32)
+FASTSGD_DEFINE_MULTIPLY_BY(double, f64)
+#define fastsgd_multiply_by(w, ...)                                                                \
+    _Generic((w), float *: fastsgd_multiply_by_f32, double *: fastsgd_multiply_by_f64)(w, __VA_ARGS__)
+
 /* Checks of the caller's arrays, at the speed of memory, which is a fifth higher if STRETCH numbers at a time are asked
  * for, SOON before their turn. */
 enum { STRETCH = 256, SOON = 2048 };
