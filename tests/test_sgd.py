@@ -375,7 +375,8 @@ def test_slices_of_an_epoch_do_not_show(layout, monkeypatch):
 
 @pytest.mark.parametrize("label", [0, 1])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_step_of_log_loss_has_every_digit_of_sigma(label, dtype):
+@pytest.mark.parametrize("weight", [1, 2.5])
+def test_a_step_of_log_loss_has_every_digit_of_sigma(label, dtype, weight):
     """Training has it out of a table as far as scores of 256, in steps of 1 / 8 or, of float32, 1 / 16."""
     ends = np.array([256, -256, 255.9375, -255.9375, 255.96875], dtype)
     between = np.nextafter(ends, dtype(0))
@@ -386,14 +387,31 @@ def test_a_step_of_log_loss_has_every_digit_of_sigma(label, dtype):
     tolerance, least = (1e-15, 0) if dtype == np.float64 else (2e-7, 2e-30)
     for z in scores.astype(float):
         model.coef_, model.intercept_ = np.zeros((1, 1), dtype), np.array([z], dtype)
-        model.partial_fit(np.ones((1, 1), dtype), [label])
+        model.partial_fit(np.ones((1, 1), dtype), [label], sample_weight=[weight])
         m = z if label else -z
         exact = 1 / (1 + np.exp(m)) if m < 0 else np.exp(-m) / (1 + np.exp(-m))
         assert model.coef_.dtype == dtype
-        assert abs(abs(float(model.coef_[0, 0])) - exact) <= tolerance * exact + least, f"at {z}"
+        assert abs(abs(float(model.coef_[0, 0])) - weight * exact) <= tolerance * weight * exact + least, f"at {z}"
         # A row that is all but certainly right has a loss of all but nothing.
         loss = np.logaddexp(0, -m)
         assert abs(model.loss_curve_[-1] - loss) <= max(1e-14, tolerance) * loss + (least and 1e-7), f"at {z}"
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("batch_size", [1, 3])
+@pytest.mark.parametrize("K", [2, 4])
+def test_the_mean_loss_of_rows_of_weight_1_and_of_others(dtype, batch_size, K):
+    random, n = np.random.default_rng(0), 50
+    X, y = random.normal(size=(n, 1)).astype(dtype), np.arange(n) % K
+    weights = random.choice([1, 0.25, 3, 1e-20, 0], n)
+    coef = 9 * random.normal(size=(1 if K == 2 else K, 1))
+    model = fastsgd.SGDClassifier(
+        "log_loss", penalty=None, learning_rate="constant", eta0=1e-300, max_iter=1, tol=None, batch_size=batch_size
+    ).fit(X, y, sample_weight=weights, coef_init=coef)
+    assert_close(model.coef_, coef.astype(dtype), 0)
+    signs = (2 * y - 1)[:, np.newaxis] if K == 2 else np.where(y[:, np.newaxis] == np.arange(K), 1, -1)
+    losses = np.logaddexp(0, -signs * (X @ coef.astype(dtype).T).astype(float)).sum(axis=1)
+    assert_close(model.loss_curve_[0], np.average(losses, weights=weights), 1e-6 if dtype == np.float32 else 1e-13)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -8,7 +8,7 @@ from libc.math cimport fabs, isfinite, log1p
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
 from .adaptive cimport Adaptive
-from .cross_entropy cimport logistic_step, odds
+from .cross_entropy cimport log_of_sum, logistic_step, odds
 from .losses cimport Loss
 from .rows cimport dense_t, fastsgd_prefetch, in_register, index_t, multiply_by, rare, row_prefetch
 from .schedules cimport PA1, StepRule, passive_aggressive
@@ -92,7 +92,7 @@ cdef struct Job:
     # Of log_loss one logarithm is taken for many rows of weight 1, at 1 + product; `loss` is without it.
     bint logistic
     double product
-    double likely                   # what is to be multiplied next, as a probability
+    double likely, weighs           # the row whose logarithm comes next, as a probability and its weight
     double loss, penalty, weight
     Py_ssize_t clipped, bad_row
 
@@ -163,11 +163,12 @@ cdef inline bint differentiate_one(Job* job, Loss loss, Py_ssize_t row, double* 
                                    floating* slope) noexcept nogil:
     """As `differentiate`, of one output; `slope` is g in the rows' type.
 
-    What the next row waits for is of that type from end to end where the loss is log_loss, whose scores near 0 count.
+    Under log_loss what the next row waits for is of that type from end to end. Scores of real targets may be large
+    numbers of which the last digits count.
     """
-    cdef double rest
+    cdef double value, s
     cdef floating score
-    if not (job.logistic and (job.sample_weight == NULL or job.sample_weight[row] == 1)):
+    if not job.logistic:
         if not differentiate(job, loss, row, z, t, g, 1):
             return False
         slope[0] = <floating>g[0]
@@ -178,11 +179,17 @@ cdef inline bint differentiate_one(Job* job, Loss loss, Py_ssize_t row, double* 
         return False
     if floating is double:
         score = in_register(score)
-    # The factor of the score before: the CPU has more room for the next row if it need not wait for this one's.
-    multiply(job, odds(job.likely))
-    job.likely = logistic_step(score, <floating>t[0], slope, &rest)
-    g[0] = slope[0]
-    add_up(job, rest, 1)
+    if job.sample_weight == NULL:
+        multiply(job, odds(job.likely))     # `add_logarithm` in short, and sooner
+        job.likely = logistic_step(score, <floating>t[0], slope, &value)
+        g[0] = slope[0]
+        add_up(job, value, 1)
+    else:
+        s = job.sample_weight[row]
+        add_logarithm(job, logistic_step(score, <floating>t[0], slope, &value), s)
+        g[0] = cut_off(job, s * <double>slope[0])
+        slope[0] = <floating>g[0]
+        add_up(job, value, s)
     return True
 
 
@@ -203,9 +210,8 @@ cdef inline bint differentiate(Job* job, Loss loss, Py_ssize_t row, double* z, c
         return False
     k = 0
     while k < K:
-        if job.logistic and s == 1:
-            multiply(job, odds(job.likely))
-            job.likely = logistic_step(z[k], t[k], g + k, &value)
+        if job.logistic:
+            add_logarithm(job, logistic_step(z[k], t[k], g + k, &value), s)
         elif K == 1:
             value = evaluate_one(loss, z[0], t[0], g)
         else:
@@ -215,12 +221,17 @@ cdef inline bint differentiate(Job* job, Loss loss, Py_ssize_t row, double* z, c
         for j in range(k, k + together):
             if factor != 1:     # a multiplication less for the next row to wait for
                 g[j] *= factor
-            if rare(fabs(g[j]) > LARGEST_DERIVATIVE):
-                g[j] = LARGEST_DERIVATIVE if g[j] > 0 else -LARGEST_DERIVATIVE
-                job.clipped += 1
+            g[j] = cut_off(job, g[j])
         k += together
     add_up(job, total, s)
     return True
+
+
+cdef inline double cut_off(Job* job, double g) noexcept nogil:
+    if rare(fabs(g) > LARGEST_DERIVATIVE):
+        job.clipped += 1
+        return LARGEST_DERIVATIVE if g > 0 else -LARGEST_DERIVATIVE
+    return g
 
 
 cdef inline void add_up(Job* job, double value, double s) noexcept nogil:
@@ -239,6 +250,19 @@ cdef inline double evaluate_one(Loss loss, double z, double t, double* g) noexce
     cdef double derivative = 0.0, value = loss.evaluate(&z, &t, 1, &derivative)
     g[0] = derivative
     return value
+
+
+cdef inline void add_logarithm(Job* job, double p, double s) noexcept nogil:
+    """The logarithm in log_loss of the score before; that of p and weight s waits for the next: there is more room in
+    the CPU for a row whose logarithm need not follow its score."""
+    cdef double e = odds(job.likely)
+    if job.sample_weight == NULL or job.weighs == 1:
+        multiply(job, e)
+    else:
+        job.loss += job.weighs * log_of_sum(e, 1 + e)
+    job.likely = p
+    if job.sample_weight != NULL:
+        job.weighs = s
 
 
 cdef inline void multiply(Job* job, double e) noexcept nogil:

@@ -13,10 +13,10 @@ from .adaptive cimport (
     NORMALIZED, SGD, Adaptive, Rule, adaptive_scores, adaptive_step, apply_bias_gradient, apply_gradient,
     gather_gradient, planes_of, set_step,
 )
-from .cross_entropy cimport LogLoss, odds
+from .cross_entropy cimport LogLoss
 from .job cimport (
-    Bounds, Job, differentiate, differentiate_one, find_row, look_ahead, look_at_signals, multiply, norm_of, plan_move,
-    read_target, row_ahead, row_bounds, shrink,
+    Bounds, Job, add_logarithm, differentiate, differentiate_one, find_row, look_ahead, look_at_signals, norm_of,
+    plan_move, read_target, row_ahead, row_bounds, shrink,
 )
 from .losses cimport Loss
 from .rows cimport (
@@ -164,7 +164,7 @@ cdef Job open_job(Loss loss, Settings settings, State state, const uint32_t[::1]
     job.penalty_total, job.sum_squares, job.sum_abs = state.penalty_total, state.sum_squares, state.sum_abs
     job.loss = job.penalty = job.weight = 0
     job.clipped, job.bad_row, job.scored = 0, -1, False
-    job.logistic, job.product, job.likely = type(loss) is LogLoss and job.rule.schedule < PA1, 0, 0
+    job.logistic, job.product, job.likely, job.weighs = type(loss) is LogLoss and job.rule.schedule < PA1, 0, 0, 1
     job.single, job.work = 1 < job.rows <= job.batch, 0
     return job
 
@@ -173,7 +173,7 @@ cdef void close_job(Job* job, State state, Totals totals):
     """What the pass has come to."""
     state.t, state.scale, state.average_scale, state.averaged = job.step, job.scale, job.average_scale, job.averaged
     state.penalty_total, state.sum_squares, state.sum_abs = job.penalty_total, job.sum_squares, job.sum_abs
-    multiply(job, odds(job.likely))
+    add_logarithm(job, 0, 1)
     totals.loss += job.loss + log1p(job.product)
     totals.penalty += job.penalty
     totals.weight += job.weight
