@@ -127,7 +127,8 @@ class SGDClassifier(Classifier, LinearSGD):
 
     Notes
     -----
-    With `shuffle=False` and the same parameters, coefficients equal those of scikit-learn's SGDClassifier, except:
+    With `shuffle=False` and the same parameters, coefficients equal those of scikit-learn's SGDClassifier, on float32
+    rows as far as float32's digits go: there log_loss of a single output is computed in float32. Except:
 
     - l1 reaches every weight once more at the end of a call, so that rare features are as shrunk as frequent ones, and
       on dense rows, as on sparse ones, only a row's non-zero features while training goes on;
