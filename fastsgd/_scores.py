@@ -13,14 +13,14 @@ from ._validation import NO_COLUMNS, Rows
 from .core import scores as kernel
 from .core.state import State
 
-# Multiply-adds that scores are shared out by: about a thousandth of a second. Training takes so many times as many, a
-# hundredth of a second, between two looks at Python's signals: a call of its kernel costs more.
+# Multiply-adds that scores are shared out by: about a thousandth of a second.
 NONZEROS_PER_SLICE = 1_000_000
 
 
 def slice_length(rows: Rows, n_outputs: int, batch_size: int, times: int = 1) -> int:
-    """Rows per call of the kernel: whole batches, of about NONZEROS_PER_SLICE multiply-adds, or so many times that."""
-    per_row = rows.nnz * n_outputs // rows.shape[0] or 1
+    """Rows per call of the kernel: whole batches, of about NONZEROS_PER_SLICE multiply-adds, or so many times that and
+    at most NONZEROS_PER_SLICE rows."""
+    per_row = max(rows.nnz * n_outputs // rows.shape[0], times)
     return (NONZEROS_PER_SLICE * times // per_row // batch_size or 1) * batch_size
 
 

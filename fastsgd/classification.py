@@ -127,8 +127,8 @@ class SGDClassifier(Classifier, LinearSGD):
 
     Notes
     -----
-    With `shuffle=False` and the same parameters, coefficients equal those of scikit-learn's SGDClassifier, on float32
-    rows as far as float32's digits go: there log_loss of a single output is computed in float32. Except:
+    With `shuffle=False` and the same parameters, coefficients equal those of scikit-learn's SGDClassifier (on float32
+    rows, of which log_loss with two classes is computed in float32, to that type's digits), except:
 
     - l1 reaches every weight once more at the end of a call, so that rare features are as shrunk as frequent ones, and
       on dense rows, as on sparse ones, only a row's non-zero features while training goes on;

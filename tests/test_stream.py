@@ -53,7 +53,7 @@ def run(capsys, tmp_path):
 def small_pieces(monkeypatch):
     """Many chunks of text, and many slices in each."""
     monkeypatch.setattr(fastsgd._blocks, "BLOCK", 1000)
-    monkeypatch.setattr(fastsgd._scores, "NONZEROS_PER_SLICE", 2)
+    monkeypatch.setattr(fastsgd._scores, "NONZEROS_PER_SLICE", 4)
 
 
 def same(model, expected, rtol=0):

@@ -62,8 +62,8 @@ cdef inline floating sigma(floating z) noexcept nogil:
                 + (u4 * (c[4] + u * c[5]) + (u4 * u2) * (c[6] + u * c[7])))
 
 
-cdef inline floating signed(floating z, floating t) noexcept nogil:
-    """t z for t = 1 or -1: a change of sign, without a multiplication for the next row to wait for."""
+cdef inline floating flipped(floating z, floating t) noexcept nogil:
+    """t z for t = 1 or -1, without a multiplication for the next row to wait for."""
     if floating is float:
         return copysignf(1.0, t) * z
     else:
@@ -129,7 +129,7 @@ cdef inline double logistic(double z, double t, double* g, double* rest) noexcep
 cdef inline double logistic_step(floating z, floating t, floating* g, double* rest) noexcept nogil:
     """The same for training, a few ulp of z's type off: of most rows by a table. e^-|z| is the odds of what is
     returned."""
-    cdef floating m = signed(z, t), size = fabs(z), p
+    cdef floating m = flipped(z, t), size = fabs(z), p
     cdef double e, derivative
     if rare(not (fabs(t) == 1 and size < FAR)):
         e = logistic(z, t, &derivative, rest)
@@ -137,5 +137,5 @@ cdef inline double logistic_step(floating z, floating t, floating* g, double* re
         return e / (1 + e)
     rest[0] = <floating>0.5 * size - <floating>0.5 * m
     p = sigma(-m)
-    g[0] = signed(p, -t)
+    g[0] = flipped(p, -t)
     return p

@@ -141,7 +141,7 @@ cdef void fill_sigma() noexcept:
     for i in range(2 * FAR * NARROW_STEPS + 1):
         expand_sigma(i / <double>NARROW_STEPS - FAR, c)
         c[2] += narrow_h2 * c[4]
-        # What is hardly a number any more would take its time.
+        # Nothing instead of next to nothing: products with subnormal numbers would take their time.
         for k in range(4):
             fastsgd_narrow_sigma[i][k] = <float>c[k] if c[0] > 1e-30 else 0
 

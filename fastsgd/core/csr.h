@@ -2,7 +2,8 @@
  * w[columns[j] K + k] += c[k] x[j].
  *
  * Sums run as in simd.h, RUN products at a time in the data's type and from there on in double, in one order whatever
- * the vectors; so the weights are bitwise the same on every CPU.
+ * the vectors; so the weights are bitwise the same on every CPU. Those of one output, at the end, in that type alone
+ * where rows are short.
  */
 #ifndef FASTSGD_CSR_H
 #define FASTSGD_CSR_H
@@ -295,6 +296,7 @@ enum { GATHERED = 32 }; /* nonzeros from which vectors pay: more at once, but a 
         }                                                                                          \
         return sum;                                                                                \
     }                                                                                              \
+                                                                                                   \
     /* One output: w += c x */                                                                     \
     FASTSGD_INLINE void fastsgd_axpy_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, T *w, T c)\
     {                                                                                              \

@@ -161,10 +161,10 @@ cdef inline void read_target(const floating* target, Py_ssize_t width, Py_ssize_
 
 cdef inline bint differentiate_one(Job* job, Loss loss, Py_ssize_t row, double* z, const double* t, double* g,
                                    floating* slope) noexcept nogil:
-    """As `differentiate`, of one output; `slope` is g in the rows' type.
+    """As `differentiate`, of one output, but that z becomes W x without the intercept; `slope` is g in the rows' type.
 
-    Under log_loss what the next row waits for is of that type from end to end. Scores of real targets may be large
-    numbers of which the last digits count.
+    Under log_loss what the next row waits for is of that type from end to end. Real targets may be far from 0, and a
+    float32 score, intercept included, would have few digits of what they differ by.
     """
     cdef double value, s
     cdef floating score
@@ -172,9 +172,10 @@ cdef inline bint differentiate_one(Job* job, Loss loss, Py_ssize_t row, double* 
         if not differentiate(job, loss, row, z, t, g, 1):
             return False
         slope[0] = <floating>g[0]
+        z[0] -= job.bias[0]
         return True
     score = <floating>job.scale * <floating>z[0] + <floating>job.bias[0]
-    z[0] = score
+    z[0] *= job.scale
     if rare(not isfinite(score)):
         return False
     if floating is double:
@@ -299,10 +300,10 @@ cdef inline void fold_scale(double* scale, double* average_scale, floating* w, f
 
 cdef inline bint plan_move(Job* job, const double* z, const double* g, const floating* slope, double* move, double eta,
                            double keep, Py_ssize_t K) noexcept nogil:
-    """Move the bias, and say how the row moves the stored weights; False if it does not. Of one output `slope` may give
-    g in the rows' type, as the move is then."""
+    """Move the bias, and say how the row moves the stored weights; False if it does not. `slope`, if given, and z are
+    as `differentiate_one` leaves them, and the move is of the rows' type, too."""
     cdef Py_ssize_t k
-    cdef double c, eta_stored
+    cdef double c, eta_stored, inner
     cdef bint moves = False
     if job.rule.schedule >= PA1:
         eta /= job.rule.eta0        # the step is in g already
@@ -317,7 +318,8 @@ cdef inline bint plan_move(Job* job, const double* z, const double* g, const flo
         moves = True
         c = -eta * g[k]
         if job.followed:
-            job.sum_squares += c * (2 * keep * (z[k] - job.bias[k]) + c * job.norm)
+            inner = z[k] if slope != NULL else z[k] - job.bias[k]
+            job.sum_squares += c * (2 * keep * inner + c * job.norm)
         if job.fit_intercept:
             job.bias[k] += c * job.intercept_decay
     return moves
