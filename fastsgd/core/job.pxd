@@ -77,10 +77,13 @@ cdef struct Job:
     # alone, from the scores: ||W + c x||^2 = ||W||^2 + 2 c W.x + c^2 ||x||^2.
     bint counted, followed
 
+    # Not beside sum_squares, or gcc makes a vector of the two, put together and taken apart with every row.
+    double sum_abs
+
     Py_ssize_t size                 # of weights, and of what is like it
     double* bias
     double* average_bias
-    double step, scale, average_scale, averaged, penalty_total, sum_squares, sum_abs
+    double step, scale, average_scale, averaged, penalty_total, sum_squares
 
     double* z                       # scores, targets and moves of one row, derivatives of a batch
     double* t
