@@ -13,7 +13,7 @@ from .state cimport State
 
 import numpy as np
 
-cdef extern from "simd.h" nogil:
+cdef extern from "checks.h" nogil:
     int fastsgd_any_nonfinite_f32(const float* values, Py_ssize_t n)
     int fastsgd_any_nonfinite_f64(const double* values, Py_ssize_t n)
     int fastsgd_any_fall_u32(const uint32_t* bounds, Py_ssize_t n)

@@ -49,6 +49,8 @@ cdef extern from "simd.h" nogil:
     bint rare "FASTSGD_RARE"(bint condition)    # says that a condition hardly ever holds
     double in_register "fastsgd_in_register"(double x)
     void multiply_by "fastsgd_multiply_by"(...)     # (w, n, scale)
+
+cdef extern from "checks.h" nogil:
     int fastsgd_any_outside_u32(const uint32_t* columns, Py_ssize_t n, uint32_t d)
     int fastsgd_any_outside_u64(const uint64_t* columns, Py_ssize_t n, uint64_t d)
 
