@@ -190,22 +190,19 @@ FASTSGD_DEFINE_CSR_CHOICE(double, f64, int64_t, i64)
 
 enum { GATHERED = 32 }; /* nonzeros from which vectors pay: more at once, but a short row's score comes later */
 
-#if defined(__GNUC__) || defined(__clang__)
-/* low and high += x * (w0, w1, w2, w3), products in the type of x */
-#define FASTSGD_ADD_PRODUCTS_f32(low, high, x, w0, w1, w2, w3)                                     \
+/* parts += x * (w0, w1, w2, w3) */
+#define FASTSGD_ADD_PRODUCTS_f32(parts, x, w0, w1, w2, w3)                                         \
     do {                                                                                           \
-        fastsgd_sixteen_f32 products = {w0, w1, w2, w3}, xs;                                       \
-        FASTSGD_LOAD(xs, x);                                                                       \
-        products *= xs;                                                                            \
-        (low) += (fastsgd_sixteen_f64){(double)products[0], (double)products[1]};                  \
-        (high) += (fastsgd_sixteen_f64){(double)products[2], (double)products[3]};                 \
+        const fastsgd_sixteen_f32 ws = {w0, w1, w2, w3};                                           \
+        fastsgd_sixteen_f32 xs;                                                                    \
+        FASTSGD_MULTIPLY_ADD(parts[0], ws, xs, x);                                                 \
     } while (0)
-#define FASTSGD_ADD_PRODUCTS_f64(low, high, x, w0, w1, w2, w3)                                     \
+#define FASTSGD_ADD_PRODUCTS_f64(parts, x, w0, w1, w2, w3)                                         \
     do {                                                                                           \
         const fastsgd_sixteen_f64 ws[2] = {{w0, w1}, {w2, w3}};                                    \
         fastsgd_sixteen_f64 xs;                                                                    \
-        FASTSGD_MULTIPLY_ADD(low, ws[0], xs, x);                                                   \
-        FASTSGD_MULTIPLY_ADD(high, ws[1], xs, (x) + 2);                                            \
+        FASTSGD_MULTIPLY_ADD(parts[0], ws[0], xs, x);                                              \
+        FASTSGD_MULTIPLY_ADD(parts[1], ws[1], xs, (x) + 2);                                        \
     } while (0)
 
 #define FASTSGD_DEFINE_DOT_FOURS(T, TS, I, IS, AT)                                                 \
@@ -214,42 +211,28 @@ enum { GATHERED = 32 }; /* nonzeros from which vectors pay: more at once, but a 
                                                         ptrdiff_t pitch, ptrdiff_t *done,          \
                                                         fastsgd_sixteen_##TS *squares, ptrdiff_t ahead)\
     {                                                                                              \
-        fastsgd_sixteen_f64 low = {0}, high = {0};                                                 \
-        ptrdiff_t j = 0;                                                                           \
-        (void)columns;                                                                             \
-        for (; j + 4 <= nnz; j += 4) {                                                             \
-            if (ahead != 0) {                                                                      \
-                FASTSGD_PREFETCH_FAR(x + j, ahead);                                                \
-                FASTSGD_PREFETCH_FAR(columns + j, ahead);                                          \
-            }                                                                                      \
-            FASTSGD_ADD_PRODUCTS_##TS(low, high, x + j, w[AT(columns, j) * pitch], w[AT(columns, j + 1) * pitch],\
-                                      w[AT(columns, j + 2) * pitch], w[AT(columns, j + 3) * pitch]);\
-            if (squares != NULL)                                                                   \
-                fastsgd_add_squares_##TS(squares, x + j);                                          \
-        }                                                                                          \
-        *done = j;                                                                                 \
-        return (low[0] + low[1]) + (high[0] + high[1]);                                            \
-    }
-#else
-#define FASTSGD_DEFINE_DOT_FOURS(T, TS, I, IS, AT)                                                 \
-    FASTSGD_INLINE double fastsgd_dot_fours_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, const T *w,\
-                                                        ptrdiff_t pitch, ptrdiff_t *done,          \
-                                                        fastsgd_sixteen_##TS *squares, ptrdiff_t ahead)\
-    {                                                                                              \
         double sums[4] = {0};                                                                      \
         ptrdiff_t j = 0;                                                                           \
         (void)columns;                                                                             \
-        (void)ahead;                                                                               \
-        for (; j + 4 <= nnz; j += 4) {                                                             \
+        while (j + 4 <= nnz) {                                                                     \
+            const ptrdiff_t end = nnz - j < 4 * RUN ? nnz - 3 : j + 4 * RUN;                       \
+            fastsgd_sixteen_##TS parts[FASTSGD_SIXTEENS(T)] = {{0}};                               \
+            do {                                                                                   \
+                if (ahead != 0) {                                                                  \
+                    FASTSGD_PREFETCH_FAR(x + j, ahead);                                            \
+                    FASTSGD_PREFETCH_FAR(columns + j, ahead);                                      \
+                }                                                                                  \
+                FASTSGD_ADD_PRODUCTS_##TS(parts, x + j, w[AT(columns, j) * pitch], w[AT(columns, j + 1) * pitch],\
+                                          w[AT(columns, j + 2) * pitch], w[AT(columns, j + 3) * pitch]);\
+                if (squares != NULL)                                                               \
+                    fastsgd_add_squares_##TS(squares, x + j);                                      \
+            } while ((j += 4) < end);                                                              \
             for (ptrdiff_t i = 0; i < 4; i++)                                                      \
-                sums[i] += (double)(x[j + i] * w[AT(columns, j + i) * pitch]);                     \
-            if (squares != NULL)                                                                   \
-                fastsgd_add_squares_##TS(squares, x + j);                                          \
+                sums[i] += (double)FASTSGD_LANE(T, parts, i);                                      \
         }                                                                                          \
         *done = j;                                                                                 \
         return (sums[0] + sums[1]) + (sums[2] + sums[3]);                                          \
     }
-#endif
 
 #define FASTSGD_DEFINE_ONE(T, TS, I, IS, AT)                                                       \
     FASTSGD_DEFINE_DOT_FOURS(T, TS, I, IS, AT)                                                     \
