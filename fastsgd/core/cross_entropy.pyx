@@ -10,6 +10,11 @@ from .losses cimport Loss
 
 import numpy as np
 
+cdef extern from "exps.h" nogil:
+    double exp_difference "fastsgd_exp_difference"(double low, double high)
+    void add "fastsgd_add"(double* total, double* lost, double term)
+    double exps "fastsgd_exps"(const double* z, Py_ssize_t K, Py_ssize_t top, double* g)
+
 
 cdef class LogLoss(Loss):
     """log(1 + e^-m), derivative -t sigma(-m): logistic regression's cross-entropy.
@@ -176,48 +181,24 @@ cdef class Softmax(Loss):
 
     cdef double evaluate(self, const double* z, const double* t, Py_ssize_t outputs, double* g) noexcept nogil:
         cdef Py_ssize_t k, top = 0
-        cdef double rest = 0.0, lost = 0.0, total = 0.0, e, value, share
+        cdef double high = z[0], rest, total = 0.0, value, share
         for k in range(1, outputs):
-            if z[k] > z[top]:
-                top = k
-        for k in range(outputs):
-            total += t[k]
-            if k != top:
-                e = exp_difference(z[k], z[top])
-                g[k] = e
-                add(&rest, &lost, e)
+            # Two choices without a branch, which would often be mispredicted.
+            top = k if z[k] > high else top
+            high = z[k] if z[k] > high else high
+        rest = exps(z, outputs, top, g)
         if rest < 1e-300:
             rest = subnormal_sum(z, outputs, top)
+        for k in range(outputs):
+            total += t[k]
         value = total * log_of_sum(rest, 1 + rest)
         share = total / (1 + rest)
         for k in range(outputs):
-            if k != top:
-                g[k] = g[k] * share - t[k]
-                if t[k] != 0:
-                    value += 2 * (t[k] * (0.5 * z[top] - 0.5 * z[k]))   # halves, lest the difference overflows
+            g[k] = g[k] * share - t[k]
+            value += 2 * (t[k] * (0.5 * high - 0.5 * z[k]))     # halves, lest the difference overflows
         # p_top is near 1 or near t_top where the row is well classified: subtract what is small instead.
         g[top] = (total - t[top]) - rest * share if 2 * t[top] > total else share - t[top]
         return value
-
-
-cdef inline double exp_difference(double low, double high) noexcept nogil:
-    """e^(low - high), low <= high; the subtraction's rounding error is put back (Dekker's two-sum)."""
-    cdef double d = low - high, back, error, e
-    if d < -746:
-        return 0.0
-    back = d - low
-    error = (low - (d - back)) - (high + back)
-    e = exp(d)
-    return e + e * error
-
-
-cdef inline void add(double* total, double* lost, double term) noexcept nogil:
-    """Kahan's summation: no digit is lost with many classes."""
-    cdef double grown
-    term -= lost[0]
-    grown = total[0] + term
-    lost[0] = (grown - total[0]) - term
-    total[0] = grown
 
 
 cdef double subnormal_sum(const double* z, Py_ssize_t outputs, Py_ssize_t top) noexcept nogil:
