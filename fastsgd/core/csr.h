@@ -115,7 +115,7 @@ enum { MOST = 8 }; /* vectors of a nonzero's weights at once */
         const T *restrict x, const I *restrict columns, ptrdiff_t nnz, const T *restrict w, ptrdiff_t K,\
         ptrdiff_t pitch, double *restrict z)                                                       \
     {                                                                                              \
-        FASTSGD_SHARES(fastsgd_n_dots_##TS##_##IS##_##BYTES, (BYTES / (ptrdiff_t)sizeof(T)), w, z)   \
+        FASTSGD_SHARES(fastsgd_n_dots_##TS##_##IS##_##BYTES, (BYTES / (ptrdiff_t)sizeof(T)), w, z) \
     }                                                                                              \
                                                                                                    \
     TARGET FASTSGD_UNUSED static void fastsgd_axpys_##TS##_##IS##_##BYTES(                         \
@@ -123,7 +123,7 @@ enum { MOST = 8 }; /* vectors of a nonzero's weights at once */
         const double *restrict c)                                                                  \
     {                                                                                              \
         const ptrdiff_t pitch = K;                                                                 \
-        FASTSGD_SHARES(fastsgd_n_axpys_##TS##_##IS##_##BYTES, (BYTES / (ptrdiff_t)sizeof(T)), w, c)  \
+        FASTSGD_SHARES(fastsgd_n_axpys_##TS##_##IS##_##BYTES, (BYTES / (ptrdiff_t)sizeof(T)), w, c)\
     }
 
 #define FASTSGD_DEFINE_ANYWHERE(T, TS, BYTES)                                                      \

@@ -10,12 +10,14 @@ from libc.stdint cimport int32_t, int64_t, uint32_t
 from .adaptive cimport Adaptive
 from .cross_entropy cimport log_of_sum, logistic_step, odds
 from .losses cimport Loss
-from .rows cimport dense_t, fastsgd_prefetch, in_register, index_t, multiply_by, rare, row_prefetch
+from .rows cimport dense_t, fastsgd_prefetch, in_register, index_t, multiply_by, prefetch_line, rare, row_prefetch
 from .schedules cimport PA1, StepRule, passive_aggressive
 
 cdef enum:
     VALUES_AHEAD = 4        # rows whose values and indices are asked for before their turn,
-    ROWS_AHEAD = 8          # and whose bounds and targets are
+    PAGES_AHEAD = 8         # whose pages of memory are, some rows' together,
+    PAGES_TOGETHER = 8
+    ROWS_AHEAD = 20         # and whose bounds and targets are
     LONG_WORK = 4_000_000   # multiply-adds within one batch between two looks at Python's signals
 
 cdef extern from *:
@@ -125,8 +127,17 @@ cdef inline Py_ssize_t find_row(const Job* job, const index_t* columns, Py_ssize
 
 cdef inline void look_ahead(const Job* job, const floating* data, const index_t* columns, const floating* targets,
                             Py_ssize_t at, bint values) noexcept nogil:
-    """Ask memory for the rows that come next: shuffled rows are cache misses otherwise."""
-    cdef Py_ssize_t row, start, nnz
+    """Ask memory for the rows that come next: shuffled rows are cache misses otherwise.
+
+    And each is on other pages, whose addresses the CPU looks up while nothing else goes on: better of some at once.
+    """
+    cdef Py_ssize_t row, start, nnz, i
+    if values and at % PAGES_TOGETHER == 0:
+        for i in range(at + PAGES_AHEAD, min(at + PAGES_AHEAD + PAGES_TOGETHER, job.rows)):
+            start = row_begin(columns, &job.bounds, job.order[i])
+            prefetch_line(data + start)
+            if index_t is not dense_t:
+                prefetch_line(columns + start)
     if values and at + VALUES_AHEAD < job.rows:
         find_row(job, columns, at + VALUES_AHEAD, &start, &nnz)
         row_prefetch(data, columns, start, nnz)

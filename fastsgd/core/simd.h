@@ -12,7 +12,7 @@
 
 /* glibc's ifunc picks the clone; where there is none (musl, macOS, MSVC) the plain function remains, as under
  * ThreadSanitizer, which is not ready yet when ifuncs are resolved. */
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 && \
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 &&\
     !defined(__SANITIZE_THREAD__)
 #define FASTSGD_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else

@@ -23,7 +23,10 @@ enum { SPAN = 8 }; /* neighbours stepped at once, and running sums of the norms 
 /* The same for four scattered weights, in vectors. The compiler makes none of it from fastsgd_one, whose stores and
  * loads through pointers it has to keep in order. */
 #if defined(__GNUC__) || defined(__clang__)
-#define FASTSGD_ABS(TS, v) ((fastsgd_four_##TS)((fastsgd_bits_##TS)(v) & ~(fastsgd_bits_##TS)(-(fastsgd_four_##TS){0})))
+#define FASTSGD_SIGNS(TS) ((fastsgd_bits_##TS)(-(fastsgd_four_##TS){0}))
+#define FASTSGD_ABS(TS, v) ((fastsgd_four_##TS)((fastsgd_bits_##TS)(v) & ~FASTSGD_SIGNS(TS)))
+/* max(v, 0), but NaN stays */
+#define FASTSGD_POSITIVE(TS, v) ((fastsgd_four_##TS)((fastsgd_bits_##TS)(v) & ~(fastsgd_bits_##TS)((v) < 0)))
 
 #define FASTSGD_FOUR_STEP(T, TS, BITS)                                                             \
     typedef BITS fastsgd_bits_##TS FASTSGD_VECTOR(BITS, 4);                                        \
@@ -32,21 +35,20 @@ enum { SPAN = 8 }; /* neighbours stepped at once, and running sums of the norms 
                                               fastsgd_four_##TS *q, fastsgd_four_##TS *a, const fastsgd_sums_##TS *sums,\
                                               fastsgd_four_##TS *squares, fastsgd_four_##TS *abs)  \
     {                                                                                              \
-        fastsgd_four_##TS old = *w, moved = old + c * *x, new = moved, above, below;               \
+        fastsgd_four_##TS old = *w, moved = old + c * *x, new = moved, size, due;                  \
+        size = FASTSGD_ABS(TS, moved);                                                             \
         if (l1) {                                                                                  \
-            const fastsgd_bits_##TS has = *x != 0;                                                 \
-            above = sums->due + *q;                                                                \
-            below = sums->due - *q;                                                                \
-            above = moved - (above + FASTSGD_ABS(TS, above)) * sums->half_inverse;                 \
-            below = moved + (below + FASTSGD_ABS(TS, below)) * sums->half_inverse;                 \
-            above = (T)0.5 * (above + FASTSGD_ABS(TS, above)) + (T)0.5 * (below - FASTSGD_ABS(TS, below));\
-            new = (fastsgd_four_##TS)((has & (fastsgd_bits_##TS)above) | (~has & (fastsgd_bits_##TS)moved));\
+            const fastsgd_bits_##TS sign = (fastsgd_bits_##TS)moved & FASTSGD_SIGNS(TS);           \
+            due = FASTSGD_POSITIVE(TS, sums->due + (fastsgd_four_##TS)((fastsgd_bits_##TS)*q ^ sign));\
+            due = (fastsgd_four_##TS)((fastsgd_bits_##TS)due & (fastsgd_bits_##TS)(*x != 0));      \
+            size = FASTSGD_POSITIVE(TS, size - due * sums->inverse);                               \
+            new = (fastsgd_four_##TS)((fastsgd_bits_##TS)size | sign) + 0; /* no -0 */             \
             *q += sums->scale * (new - moved);                                                     \
         }                                                                                          \
         if (averaged)                                                                              \
             *a += sums->average_scale * (new - old);                                               \
         *squares += (new - old) * (new + old);                                                     \
-        *abs += FASTSGD_ABS(TS, new) - FASTSGD_ABS(TS, old);                                       \
+        *abs += size - FASTSGD_ABS(TS, old);                                                       \
         *w = new;                                                                                  \
     }
 #define FASTSGD_DEFINE_FOURS(T, TS, I, IS)                                                         \
@@ -58,25 +60,27 @@ enum { SPAN = 8 }; /* neighbours stepped at once, and running sums of the norms 
         ptrdiff_t j = 0;                                                                           \
         for (; j + 4 <= nnz; j += 4) {                                                             \
             const I *at = columns + j;                                                             \
-            if ((at[0] < at[1]) & (at[1] < at[2]) & (at[2] < at[3])) {                             \
-                fastsgd_four_##TS xs, ws = {w[at[0]], w[at[1]], w[at[2]], w[at[3]]}, qs = {0}, as = {0};\
-                FASTSGD_LOAD(xs, x + j);                                                           \
-                if (l1)                                                                            \
-                    qs = (fastsgd_four_##TS){q[at[0]], q[at[1]], q[at[2]], q[at[3]]};              \
-                if (averaged)                                                                      \
-                    as = (fastsgd_four_##TS){a[at[0]], a[at[1]], a[at[2]], a[at[3]]};              \
-                fastsgd_four_step_##TS(l1, averaged, c, &xs, &ws, &qs, &as, &copy, &squares, &abs);\
-                for (int i = 0; i < 4; i++) {                                                      \
-                    w[at[i]] = ws[i];                                                              \
-                    if (l1)                                                                        \
-                        q[at[i]] = qs[i];                                                          \
-                    if (averaged)                                                                  \
-                        a[at[i]] = as[i];                                                          \
-                }                                                                                  \
-            }                                                                                      \
-            else /* a column may come twice: one after the other */                                \
+            fastsgd_four_##TS xs, ws, qs = {0}, as = {0};                                          \
+            if (FASTSGD_RARE(at[0] >= at[1] || at[1] >= at[2] || at[2] >= at[3])) {                \
+                /* A column may come twice: one after the other. */                                \
                 for (int i = 0; i < 4; i++)                                                        \
                     fastsgd_one_##TS(l1, averaged, c, x[j + i], w + at[i], q + at[i], a + at[i], sums, i);\
+                continue;                                                                          \
+            }                                                                                      \
+            ws = (fastsgd_four_##TS){w[at[0]], w[at[1]], w[at[2]], w[at[3]]};                      \
+            FASTSGD_LOAD(xs, x + j);                                                               \
+            if (l1)                                                                                \
+                qs = (fastsgd_four_##TS){q[at[0]], q[at[1]], q[at[2]], q[at[3]]};                  \
+            if (averaged)                                                                          \
+                as = (fastsgd_four_##TS){a[at[0]], a[at[1]], a[at[2]], a[at[3]]};                  \
+            fastsgd_four_step_##TS(l1, averaged, c, &xs, &ws, &qs, &as, &copy, &squares, &abs);    \
+            for (int i = 0; i < 4; i++) {                                                          \
+                w[at[i]] = ws[i];                                                                  \
+                if (l1)                                                                            \
+                    q[at[i]] = qs[i];                                                              \
+                if (averaged)                                                                      \
+                    a[at[i]] = as[i];                                                              \
+            }                                                                                      \
         }                                                                                          \
         for (int i = 0; i < 4; i++) {                                                              \
             sums->squares[i] += squares[i];                                                        \
@@ -94,9 +98,9 @@ enum { SPAN = 8 }; /* neighbours stepped at once, and running sums of the norms 
     }
 #endif
 
-#define FASTSGD_DEFINE_STEPS(T, TS, ABS, BITS)                                                     \
+#define FASTSGD_DEFINE_STEPS(T, TS, ABS, COPYSIGN, BITS)                                           \
     typedef struct {                                                                               \
-        T due, scale, half_inverse, average_scale, squares[SPAN], abs[SPAN];                       \
+        T due, scale, inverse, average_scale, squares[SPAN], abs[SPAN];                            \
     } fastsgd_sums_##TS;                                                                           \
                                                                                                    \
     /* w += c x; then l1, if the row has the feature. `l1` and `averaged` are constants, lane any of SPAN. */\
@@ -104,20 +108,21 @@ enum { SPAN = 8 }; /* neighbours stepped at once, and running sums of the norms 
                                         int lane)                                                  \
     {                                                                                              \
         const T old = *w, moved = old + c * x;                                                     \
-        T new = moved;                                                                             \
+        T new = moved, size = ABS(moved), due;                                                     \
         if (l1) {                                                                                  \
-            /* max(u, 0) = (u + |u|) / 2 exactly: a branch would be mispredicted on half the weights. */\
-            T above = sums->due + *q, below = sums->due - *q;                                      \
-            above = moved - (above + ABS(above)) * sums->half_inverse;                             \
-            below = moved + (below + ABS(below)) * sums->half_inverse;                             \
-            above = (T)0.5 * (above + ABS(above)) + (T)0.5 * (below - ABS(below));                 \
-            new = x != 0 ? above : moved;                                                          \
+            /* A weight takes what it is still due off its size; with sign, q counts towards that. Selects, not branches:\
+             * these would be mispredicted on half the weights. NaN stays. */                      \
+            due = sums->due + COPYSIGN(1, moved) * *q;                                             \
+            due = due < 0 ? 0 : due;                                                               \
+            size -= (x != 0 ? due : 0) * sums->inverse;                                            \
+            size = size < 0 ? 0 : size;                                                            \
+            new = COPYSIGN(size, moved) + 0; /* no -0 */                                           \
             *q += sums->scale * (new - moved);                                                     \
         }                                                                                          \
         if (averaged)                                                                              \
             *a += sums->average_scale * (new - old);                                               \
         sums->squares[lane] += (new - old) * (new + old);                                          \
-        sums->abs[lane] += ABS(new) - ABS(old);                                                    \
+        sums->abs[lane] += size - ABS(old);                                                        \
         *w = new;                                                                                  \
     }                                                                                              \
                                                                                                    \
@@ -164,7 +169,7 @@ enum { SPAN = 8 }; /* neighbours stepped at once, and running sums of the norms 
                                                                                                    \
     FASTSGD_INLINE fastsgd_sums_##TS fastsgd_open_##TS(const fastsgd_account *account)             \
     {                                                                                              \
-        const fastsgd_sums_##TS sums = {(T)account->due, (T)account->scale, (T)(0.5 / account->scale),\
+        const fastsgd_sums_##TS sums = {(T)account->due, (T)account->scale, (T)(1 / account->scale),\
                                         (T)account->average_scale, {0}, {0}};                      \
         return sums;                                                                               \
     }                                                                                              \
@@ -245,8 +250,8 @@ enum { SPAN = 8 }; /* neighbours stepped at once, and running sums of the norms 
             fastsgd_csr_step_##TS##_##IS(0, 0, x, columns, nnz, w, w, w, K, c, account);           \
     }
 
-FASTSGD_DEFINE_STEPS(float, f32, fabsf, int32_t)
-FASTSGD_DEFINE_STEPS(double, f64, fabs, int64_t)
+FASTSGD_DEFINE_STEPS(float, f32, fabsf, copysignf, int32_t)
+FASTSGD_DEFINE_STEPS(double, f64, fabs, copysign, int64_t)
 FASTSGD_DEFINE_CSR_STEPS(float, f32, int32_t, i32)
 FASTSGD_DEFINE_CSR_STEPS(float, f32, int64_t, i64)
 FASTSGD_DEFINE_CSR_STEPS(double, f64, int32_t, i32)
