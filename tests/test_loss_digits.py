@@ -89,7 +89,7 @@ def test_logistic_losses_within_4_ulp(name):
             assert max(worst_ulps(name, scores, np.full(len(z), t))) <= 4
 
 
-@pytest.mark.parametrize("K", [2, 3, 10])
+@pytest.mark.parametrize("K", [2, 3, 5, 10, 17])  # by single exponentials, fours and eights
 def test_softmax_within_4_ulp(K):
     rng = np.random.default_rng(K)
     spreads = [800, 40, 3, 1e-6]

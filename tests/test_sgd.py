@@ -271,6 +271,7 @@ def test_strong_l1_gives_exact_zeros_and_never_changes_a_sign():
         model = estimator("log_loss", y, penalty="l1", alpha=0.01, learning_rate="constant").fit(lay_out(X, layout), y)
         zeros = model.coef_ == 0
         assert 0.1 < zeros.mean() < 1
+        assert not np.signbit(model.coef_[zeros]).any()
         crushed = estimator("log_loss", y, penalty="l1", alpha=1e6, learning_rate="constant")
         assert not crushed.fit(lay_out(X, layout), y).coef_.any()
 

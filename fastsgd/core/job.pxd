@@ -17,6 +17,7 @@ cdef enum:
     VALUES_AHEAD = 4        # rows whose values and indices are asked for before their turn,
     PAGES_AHEAD = 8         # whose pages of memory are, some rows' together,
     PAGES_TOGETHER = 8
+    FEW_PAGES = 1 << 20     # numbers in X up to which that would cost more than it saves
     ROWS_AHEAD = 20         # and whose bounds and targets are
     LONG_WORK = 4_000_000   # multiply-adds within one batch between two looks at Python's signals
 
@@ -66,6 +67,7 @@ cdef struct Job:
     const uint32_t* order
     Py_ssize_t rows, batch, K
     Bounds bounds
+    bint scattered                  # X has so many pages of memory that they are asked for as well
     const double* sample_weight     # or NULL
     Py_ssize_t width                # numbers a row in targets
     Py_ssize_t together             # outputs that one call of the loss takes
@@ -129,10 +131,11 @@ cdef inline void look_ahead(const Job* job, const floating* data, const index_t*
                             Py_ssize_t at, bint values) noexcept nogil:
     """Ask memory for the rows that come next: shuffled rows are cache misses otherwise.
 
-    And each is on other pages, whose addresses the CPU looks up while nothing else goes on: better of some at once.
+    The first line of a row on a page not seen for long held the CPU up for a fifth of an epoch of RCV1-like rows (Zen 4);
+    asked for some rows at once, these waits overlap.
     """
     cdef Py_ssize_t row, start, nnz, i
-    if values and at % PAGES_TOGETHER == 0:
+    if values and job.scattered and at % PAGES_TOGETHER == 0:
         for i in range(at + PAGES_AHEAD, min(at + PAGES_AHEAD + PAGES_TOGETHER, job.rows)):
             start = row_begin(columns, &job.bounds, job.order[i])
             prefetch_line(data + start)

@@ -15,8 +15,8 @@ from .adaptive cimport (
 )
 from .cross_entropy cimport LogLoss
 from .job cimport (
-    Bounds, Job, add_logarithm, differentiate, differentiate_one, find_row, look_ahead, look_at_signals, norm_of,
-    plan_move, read_target, row_ahead, row_bounds, shrink,
+    FEW_PAGES, Bounds, Job, add_logarithm, differentiate, differentiate_one, find_row, look_ahead, look_at_signals,
+    norm_of, plan_move, read_target, row_ahead, row_bounds, shrink,
 )
 from .losses cimport Loss
 from .rows cimport (
@@ -71,6 +71,7 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
     job = open_job(loss, settings, state, order, row_bounds(indptr, weights.shape[0] // state.pitch), targets.shape[1],
                    sample_weight, K, scratch)
     job.size, job.bias = weights.shape[0], &bias[0]
+    job.scattered = data.shape[0] > FEW_PAGES
     if running != NULL:
         job.average_bias = &average_bias[0]
     job.counted = got != NULL or (job.l2 > 0 and job.batch > 1)
@@ -144,10 +145,10 @@ cdef Py_ssize_t divide_workspace(Adaptive* a, Py_ssize_t K, Py_ssize_t longest, 
 cdef Job open_job(Loss loss, Settings settings, State state, const uint32_t[::1] order, Bounds bounds,
                   Py_ssize_t width, const double[::1] sample_weight, Py_ssize_t K, double[:, ::1] scratch):
     """A pass of K outputs; `scratch` has K columns, and rows for a batch and three more. The caller sets size, bias,
-    average_bias, counted and followed."""
+    average_bias, scattered, counted and followed."""
     cdef Job job
     job.order, job.rows, job.batch, job.K = &order[0], order.shape[0], settings.batch_size, K
-    job.bounds, job.width = bounds, width
+    job.bounds, job.scattered, job.width = bounds, False, width
     job.sample_weight = job.average_bias = job.bias = NULL
     if sample_weight is not None:
         job.sample_weight = &sample_weight[0]
