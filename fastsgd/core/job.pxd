@@ -131,7 +131,7 @@ cdef inline void look_ahead(const Job* job, const floating* data, const index_t*
                             Py_ssize_t at, bint values) noexcept nogil:
     """Ask memory for the rows that come next: shuffled rows are cache misses otherwise.
 
-    The first line of a row on a page not seen for long held the CPU up for a fifth of an epoch of RCV1-like rows (Zen 4);
+    A row's first line, on a page not seen for long, held the CPU up for a fifth of an epoch of RCV1-like rows on Zen 4;
     asked for some rows at once, these waits overlap.
     """
     cdef Py_ssize_t row, start, nnz, i
