@@ -13,6 +13,7 @@ from ._labels import Task, class_task, combine_weights, encode, encode_known, en
 from ._probabilities import PROBABILISTIC, log_probabilities, probabilities
 from ._trained import Trained
 from ._validation import Rows
+from .core.scores import winners
 
 
 class Classifier(Trained):
@@ -242,5 +243,6 @@ class Classifier(Trained):
 
 def _winners(scores: Array) -> Array:
     """Class numbers: the sign of one score, z = 0 being class 0, or the highest of K."""
-    winners: Array = (scores[:, 0] > 0).astype(np.intp) if scores.shape[1] == 1 else scores.argmax(axis=1)
-    return winners
+    codes = np.empty(len(scores), np.intp)
+    winners(scores, codes)
+    return codes

@@ -184,8 +184,8 @@ class LinearSGD(Parameters, Trained):
         else:
             coef, intercept = self._coefficients()
         rows = self._known_rows(X, scored=True)
-        scores = decision(rows, coef, intercept, scale=scale, threads=count_threads(self.n_jobs))
-        if rows.sparse and checks.first_nonfinite(scores.reshape(-1)) >= 0:  # as wrong columns and values make them
+        scores = decision(rows, coef, intercept, scale=scale, threads=count_threads(self.n_jobs), checked=False)
+        if checks.first_nonfinite(scores.reshape(-1)) >= 0:  # as wrong columns and values make them
             check.check_contents(rows, X)
         return scores
 

@@ -10,11 +10,13 @@ from ._arrays import CHUNK, Array
 from ._states import layers, solution
 from ._threads import for_each
 from ._validation import NO_COLUMNS, Rows
+from .core import checks
 from .core import scores as kernel
 from .core.state import State
 
 # Multiply-adds that scores are shared out by: about a thousandth of a second.
 NONZEROS_PER_SLICE = 1_000_000
+NUMBERS_PER_BLOCK = 1 << 18  # of dense rows, so that they stay in the cache
 
 
 def slice_length(rows: Rows, n_outputs: int, batch_size: int, times: int = 1) -> int:
@@ -25,26 +27,27 @@ def slice_length(rows: Rows, n_outputs: int, batch_size: int, times: int = 1) ->
 
 
 def decision(
-    rows: Rows, coef: Array, intercept: Array, order: Array | None = None, *, scale: float = 1.0, threads: int = 1
-) -> Array:
+    rows: Rows, coef: Array, intercept: Array, order: Array | None = None, *, scale: float = 1.0, threads: int = 1,
+    checked: bool = True,
+) -> Array:  # fmt: skip
     """Scores scale W x + b, (n, K) of the rows' dtype; only of the rows `order` if given.
 
-    Dense rows go through BLAS, which has threads of its own.
+    Dense rows go through BLAS, which has threads of its own. If nobody has `checked` what the rows hold, a wrong column
+    or value makes a score that is not finite.
     """
     dtype, bias = rows.data.dtype, intercept.astype(np.float64, copy=False)
     if not rows.sparse:
         coef = np.ascontiguousarray(coef, dtype)
     elif coef.dtype != dtype or not _is_feature_major(coef):
         coef = np.ascontiguousarray(coef.T, dtype).T
-    out = np.empty((rows.shape[0] if order is None else order.size, bias.size), dtype)
-    step = slice_length(rows, bias.size, 1)
-    if not rows.sparse and order is None:
-        step *= 16  # BLAS is that much faster
-        X, W = rows.data.reshape(rows.shape), coef.T
-        with np.errstate(over="ignore", invalid="ignore"):
-            for first in range(0, len(out), step):
-                np.dot(X[first : first + step], W, out[first : first + step])
+    n = rows.shape[0] if order is None else order.size
+    out, step = np.empty((n, bias.size), dtype), slice_length(rows, bias.size, 1)
+    if not rows.sparse and order is None and n > 1:
+        _multiply(rows, coef, out, checked)
         kernel.shift(out, scale, bias)
+        return out
+    if n <= step:
+        kernel.scores(rows.data, rows.indices, rows.indptr, order, coef, bias, scale, out)
         return out
 
     def score(first: int) -> None:
@@ -55,8 +58,24 @@ def decision(
             indptr = indptr[first : first + step + 1]
         kernel.scores(rows.data, rows.indices, indptr, part, coef, bias, scale, out[first : first + step])
 
-    for_each(score, range(0, len(out), step), threads)
+    for_each(score, range(0, n, step), threads)
     return out
+
+
+def _multiply(rows: Rows, coef: Array, out: Array, checked: bool) -> None:
+    """X W^T by BLAS, of rows that fit the cache, so that a look at them does not read X from memory once more.
+
+    NaN if a value is not finite: BLAS may leave out what it multiplies by 0.
+    """
+    X, W = rows.data.reshape(rows.shape), coef.T
+    step = max(1, NUMBERS_PER_BLOCK // rows.shape[1])
+    with np.errstate(over="ignore", invalid="ignore"):
+        for first in range(0, len(out), step):
+            part = X[first : first + step]
+            if not checked and checks.first_nonfinite(part.reshape(-1)) >= 0:
+                out.fill(np.nan)
+                return
+            np.dot(part, W, out[first : first + step])
 
 
 def _is_feature_major(coef: Array) -> bool:

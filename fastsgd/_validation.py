@@ -66,8 +66,8 @@ def check_rows(
     values : bool, default=True
         Whether to look for NaN and infinities. Who does not has to go by scores that are not finite (`check_values`).
     scored_by : int, optional
-        How many features the model has that scores the rows next. What CSR rows of as many hold is not looked at then:
-        a wrong column or value makes a score that is not finite, and the caller goes by that (`check_contents`).
+        How many features the model has that scores the rows next. What rows of as many hold is not looked at then: a
+        wrong column or value makes a score that is not finite, and the caller goes by that (`check_contents`).
     threads : int, default=1
         How many look at large data.
 
@@ -83,7 +83,7 @@ def check_rows(
         raise ValueError(f"Found array with 0 {what} (shape={rows.shape}) while a minimum of 1 is required.")
     if n > LARGEST_ROW_NUMBER:
         raise ValueError(f"X has {n} rows; at most {LARGEST_ROW_NUMBER} can be trained on at once: use partial_fit")
-    if values and not rows.sparse:
+    if values and not rows.sparse and d != scored_by:
         check_values(rows, X, threads=threads)
     return rows
 
@@ -172,8 +172,9 @@ def _check_csr(csr: Any, X: Any, dtype: Any, values: bool, threads: int, scored_
 
 
 def check_contents(rows: Rows, X: Any) -> None:
-    """What CSR rows hold: columns that there are, no NaN and no infinities."""
-    _check_columns(rows)
+    """What rows hold: columns that there are, no NaN and no infinities."""
+    if rows.sparse:
+        _check_columns(rows)
     check_values(rows, X)
 
 

@@ -224,6 +224,27 @@ def test_scores_of_many_rows_name_the_fault(index, dtype, classes, n_jobs, monke
             model.predict(bad)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("classes", [2, 5])
+def test_scores_of_many_dense_rows_name_the_fault(dtype, classes, monkeypatch):
+    """They are looked at block by block, and a weight of 0 hides nothing."""
+    monkeypatch.setattr(fastsgd._scores, "NUMBERS_PER_BLOCK", 400)
+    random, d = np.random.default_rng(0), 30
+    good = random.standard_normal((101, d)).astype(dtype)
+    model = SGDClassifier(max_iter=1, tol=None, random_state=0).fit(good, np.arange(101) % classes)
+    scores = model.decision_function(good).reshape(101, -1)
+    assert_close(scores, good @ model.coef_.T + model.intercept_, 1e-5 if dtype == np.float32 else 1e-12)
+    np.testing.assert_array_equal(
+        model.predict(good), scores.argmax(axis=1) if classes > 2 else (scores[:, 0] > 0).astype(int)
+    )
+    model.coef_ = np.zeros_like(model.coef_)
+    for row, value in itertools.product((0, 12, 13, 50, 100), (np.nan, np.inf)):
+        with pytest.raises(ValueError, match=rf"(NaN|infinity) at row {row}, column 7\b"):
+            model.predict(put(good, (row, 7), value))
+        with pytest.raises(ValueError, match=r"(NaN|infinity) at row 0, column 7\b"):
+            model.predict(put(good, (row, 7), value)[row : row + 1])
+
+
 @pytest.mark.parametrize("shape", [(N, D, 1), (N,), (N, -1), (-1, D), (N + 1, D), (None, D), "ab"])
 def test_csr_of_impossible_shape(shape):
     with pytest.raises(ValueError, match=r"malformed CSR.*shape"):

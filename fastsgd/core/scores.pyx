@@ -86,6 +86,23 @@ cdef inline bint check_columns(const index_t* columns, Py_ssize_t needed, Py_ssi
     return not any_outside(columns + first, checked[0] - first, d)
 
 
+def winners(const floating[:, ::1] scores, Py_ssize_t[::1] codes):
+    """The class number of each row: of one score whether it is above 0, of several the place of the highest."""
+    cdef Py_ssize_t i, k, best, K = scores.shape[1]
+    cdef floating high
+    with nogil:
+        for i in range(codes.shape[0]):
+            if K == 1:
+                codes[i] = scores[i, 0] > 0
+                continue
+            best, high = 0, scores[i, 0]
+            for k in range(1, K):
+                # Two choices without a branch, which would often be mispredicted.
+                best = k if scores[i, k] > high else best
+                high = scores[i, k] if scores[i, k] > high else high
+            codes[i] = best
+
+
 def shift(floating[:, ::1] scores, double scale, const double[::1] bias):
     """scale W x + b of scores W x."""
     cdef Py_ssize_t i, k
