@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import queue
 import threading
 from collections.abc import Callable
@@ -13,24 +12,25 @@ import numpy as np
 
 from ._arrays import Array
 from ._merging import merge_cells
-from ._states import overwrite
+from ._states import duplicate, overwrite, restore
 from ._validation import Rows
 from .core import network, sgd
 from .core.losses import Loss
-from .core.merge import LARGEST_CREW, merge
+from .core.merge import LARGEST_CREW, Rounds
 from .core.state import OPTIMIZERS, Settings, State, Totals, swap
 
-# Multiply-adds, DENSE times as many on dense rows: what a thread does between two merges at least (also so many for
-# each weight, which a merge reads and writes several times) and at most, for Ctrl-C waits for it. The second numbers
-# are those of networks, whose multiply-adds take longer.
-SHORTEST_SHARE, SHORTEST_OF_NETWORK = 600_000, 400_000
+# Multiply-adds, DENSE times as many on dense rows and OF_ROW more for each row: what a thread does between two merges
+# at least (also so many for each weight, which a merge reads and writes several times), and at most in one call, for
+# Ctrl-C waits for it. The second numbers are those of networks, whose multiply-adds take longer.
+SHORTEST_SHARE, SHORTEST_OF_NETWORK = 150_000, 400_000
 DENSE, DENSE_NETWORK = 12, 8
+OF_ROW = 16
 SHARE_PER_WEIGHT = 2
 LONGEST_SHARE = 10_000_000
 MOST_ROUNDS = 128  # in a piece of data; more gain nothing
-SPARSE = 2  # times the shortest share, as long as five merges: sparse linear models bear more between two
+# Times the shortest share that is worth it where there is more: dense linear models bear least between two merges.
+SPARSE, NETWORK = 8, 3
 FEWEST_ROUNDS = 4  # fewer leave the copies too far apart: then there are fewer threads
-WORTH_SPLITTING = 200_000  # weights from which on threads merge together: waking one takes as long as merging these
 
 
 Done = queue.SimpleQueue["BaseException | None"]
@@ -61,8 +61,11 @@ class Crew:
         if interrupted is not None:
             raise interrupted
 
-    def do(self, work: Callable[[int], object], size: int) -> None:
-        """work(0), ..., work(size - 1) side by side. An error in one is raised when all have ended."""
+    def do(self, work: Callable[[int], object], size: int, stop: Callable[[], object] = int) -> None:
+        """work(0), ..., work(size - 1) side by side. An error in one is raised when all have ended.
+
+        `stop` is called if there is one, for those that wait for another.
+        """
         while len(self._helpers) < size - 1:
             jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
             thread = threading.Thread(target=_serve, args=(jobs,), daemon=True)
@@ -75,6 +78,7 @@ class Crew:
             work(0)
             errors = [error for _ in range(1, size) if (error := done.get()) is not None]
         except BaseException:
+            stop()
             self._wait_until_idle()
             raise
         if errors:
@@ -119,13 +123,17 @@ class Piece(NamedTuple):
         """The visits first .. last - 1."""
         return self if first == 0 and last >= self.order.size else self._replace(order=self.order[first:last])
 
-    def train(self, loss: Loss, settings: Settings, state: State, totals: Totals) -> None:
+    def train(
+        self, loss: Loss, settings: Settings, state: State, totals: Totals, rounds: Rounds | None = None,
+        thread: int = 0,
+    ) -> None:  # fmt: skip
         """The pass over these rows, of the kernel for the state's kind of model."""
         rows = self.rows
         kernel = network.train if state.hidden else sgd.train
         kernel(
-            loss, settings, state, rows.data, rows.indices, rows.indptr, self.targets, self.weights, self.order, totals
-        )
+            loss, settings, state, rows.data, rows.indices, rows.indptr, self.targets, self.weights, self.order,
+            totals, rounds, thread,
+        )  # fmt: skip
 
 
 class Team:
@@ -133,7 +141,8 @@ class Team:
 
     def __init__(self, crew: Crew, threads: int) -> None:
         self._crew, self._most, self._threads = crew, min(threads, LARGEST_CREW), 1
-        self._copies, self._ours = list[State](), False
+        self._copies = list[State]()
+        self.rounds_per_call = 1
 
     def divide(self, rows: Rows, visits: int, state: State, batch_size: int) -> list[int]:
         """Where each round of so many visits to rows ends; none if the work is too little to share.
@@ -143,90 +152,77 @@ class Team:
         batches = -(-visits // batch_size)
         shortest, dense = (SHORTEST_OF_NETWORK, DENSE_NETWORK) if state.hidden else (SHORTEST_SHARE, DENSE)
         work = rows.nnz / rows.shape[0] * state.width * visits / (1 if rows.sparse else dense)
-        work += state.hidden * state.outputs * visits / dense
+        work += state.hidden * state.outputs * visits / dense + OF_ROW * visits
         share = max(shortest, SHARE_PER_WEIGHT * state.weights.size)
         threads = min(self._most, batches // FEWEST_ROUNDS, int(work / (FEWEST_ROUNDS * share)))
         if threads < 2:
             return []
         most = MOST_ROUNDS // 4 if state.hidden and state.optimizer else MOST_ROUNDS  # larger merges, and as good
-        patience = SPARSE if rows.sparse and not state.hidden else 1
+        patience = NETWORK if state.hidden else SPARSE if rows.sparse else 1
         rounds = max(FEWEST_ROUNDS, int(work / (threads * share * patience)))
         rounds = max(min(most, rounds), int(work / (threads * LONGEST_SHARE)))
         rounds, self._threads = min(rounds, batches // threads), threads
+        # What merges in Python is given one round at a time.
+        self.rounds_per_call = 1 if state.optimizer else max(1, int(LONGEST_SHARE * threads * rounds / work))
         return [min(visits, (i + 1) * batches // rounds * batch_size) for i in range(rounds)]
 
     def train(
-        self, loss: Loss, settings: Settings, state: State, piece: Piece, totals: Totals,
+        self, loss: Loss, settings: Settings, state: State, piece: Piece, ends: list[int], totals: Totals,
         velocity: State,
     ) -> None:  # fmt: skip
-        """As Piece.train, each thread taking a share of the batches, at the steps' numbers that they have in the order.
+        """As Piece.train, in rounds that end after so many visits; in each a thread takes a share of the batches, at
+        the steps' numbers that they have in the order.
 
         `velocity` has what weights and bias carry on.
         """
-        order, threads = piece.order, self._threads
-        batch = settings.batch_size
-        batches = -(-order.size // batch)
-        starts = [i * batches // threads for i in range(threads + 1)]
-        parts = [Totals() for _ in range(threads)]
         if self._copies and self._copies[0].weights.size != state.weights.size:  # features have turned up
             self._copies.clear()
-        while len(self._copies) < threads:
-            self._copies.append(copy.deepcopy(state))
-        copies = self._copies[:threads]
-
-        def learn(i: int) -> None:
-            overwrite(copies[i], state)
-            copies[i].t = state.t + starts[i]
-            share = order[starts[i] * batch : starts[i + 1] * batch]
-            piece._replace(order=share).train(loss, settings, copies[i], parts[i])
-
-        self._crew.do(learn, threads)
+        if not self._copies:  # the arrays of the state may be in the caller's hands
+            restore(state, duplicate(state))
+        while len(self._copies) < self._threads:
+            self._copies.append(duplicate(state))
+        parts = [Totals() for _ in range(self._threads)]
+        if state.optimizer == OPTIMIZERS["sgd"]:
+            self._train_in_rounds(loss, settings, state, piece, ends, parts, velocity)
+        else:
+            self._train_one_round(loss, settings, state, piece, parts, velocity)
         for part in parts:
             for name in ("loss", "penalty", "weight", "clipped"):
                 setattr(totals, name, getattr(totals, name) + getattr(part, name))
             totals.bad_row = max(totals.bad_row, part.bad_row)
-        if totals.bad_row < 0:
-            self._merge(state, copies, velocity, settings)
 
-    def _merge(self, state: State, copies: list[State], velocity: State, settings: Settings) -> None:
-        count, size = len(copies), state.weights.size
-        norms = [(0.0, 0.0)] * count
+    def _train_in_rounds(
+        self, loss: Loss, settings: Settings, state: State, piece: Piece, ends: list[int], parts: list[Totals],
+        velocity: State,
+    ) -> None:  # fmt: skip
+        copies = self._copies[: self._threads]
+        rounds = Rounds(state, velocity, copies, np.array(ends, np.intp), settings.batch_size)
 
-        def combine(i: int) -> None:
-            first, last = i * size // splits, (i + 1) * size // splits
-            norms[i] = merge(state, state.weights, velocity.weights, copies, due, first, last)
+        def learn(i: int) -> None:
+            try:
+                piece.train(loss, settings, copies[i], parts[i], rounds, i)
+            except BaseException:
+                rounds.abandon()
+                raise
 
-        if state.optimizer != OPTIMIZERS["sgd"]:
+        self._crew.do(learn, self._threads, rounds.abandon)
+
+    def _train_one_round(
+        self, loss: Loss, settings: Settings, state: State, piece: Piece, parts: list[Totals], velocity: State
+    ) -> None:
+        batch, copies = settings.batch_size, self._copies[: self._threads]
+        batches = -(-piece.order.size // batch)
+        starts = [i * batches // self._threads for i in range(self._threads + 1)]
+
+        def learn(i: int) -> None:
+            overwrite(copies[i], state)
+            copies[i].t = state.t + starts[i]
+            share = piece.order[starts[i] * batch : starts[i + 1] * batch]
+            piece._replace(order=share).train(loss, settings, copies[i], parts[i])
+
+        self._crew.do(learn, self._threads)
+        if all(part.bad_row < 0 for part in parts):
             l1 = settings.strength * settings.l1_ratio
             merge_cells(state, copies, velocity, l1, settings.strength - l1)
-            self._become(state, copies)
-            return
-        due = sum(c.penalty_total for c in copies) - (count - 1) * state.penalty_total
-        splits = count if size >= WORTH_SPLITTING else 1
-        self._crew.do(combine, splits)
-        new = copies[0]
-        combine_biases(state, copies, velocity)
-        new.scale, new.average_scale, new.penalty_total = 1.0, 0.0, due
-        new.sum_squares, new.sum_abs = (sum(column) for column in zip(*norms, strict=True))
-        self._become(state, copies)
-
-    def _become(self, state: State, copies: list[State]) -> None:
-        copies[0].t = copies[-1].t
-        swap(state, copies[0])
-        if not self._ours:  # the arrays it had before may be in the caller's hands
-            self._copies[0], self._ours = copy.deepcopy(state), True
-
-
-def combine_biases(state: State, copies: list[State], velocity: State) -> None:
-    """What `merge` does, of the intercepts and their running average, into the first copy."""
-    count, new = len(copies), copies[0]
-    bias = np.mean([c.bias for c in copies], axis=0) + (1 - 1 / count) * velocity.bias
-    velocity.bias = bias - state.bias
-    averaged = sum(c.averaged for c in copies) - (count - 1) * state.averaged
-    if state.average_bias is not None and averaged:
-        total = (1 - count) * state.averaged * state.average_bias
-        for c in copies:
-            if c.average_bias is not None:
-                total += c.averaged * c.average_bias
-        new.average_bias = total / averaged
-    new.bias, new.averaged = bias, averaged
+            copies[0].t = copies[-1].t
+            swap(state, copies[0])

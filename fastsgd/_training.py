@@ -301,7 +301,11 @@ def _visit(
             # Some hundredths of a second between two looks at Python's signals: a call costs more than of scores.
             per_slice, known = slice_length(rows, state.width, settings.batch_size, 8 if rows.sparse else 64), rows
         ends = None if team is None else team.divide(rows, visits, state, settings.batch_size)
-        for end in ends or range(per_slice, visits + per_slice, per_slice):
+        stops: Iterable[int] = range(per_slice, visits + per_slice, per_slice)
+        if team is not None and ends:
+            together = 1 if plan.watch else team.rounds_per_call
+            stops = [*ends[together - 1 : -1 : together], visits]
+        for end in stops:
             first = progress.position - done
             if end <= first:
                 continue
@@ -310,7 +314,8 @@ def _visit(
                 if progress.velocity is None or progress.velocity.weights.size != count_weights(state):
                     progress.velocity = motionless(state)
                 lay_out(progress.velocity, state.feature_major)
-                team.train(loss, settings, state, part, progress.totals, progress.velocity)
+                inner = [stop - first for stop in ends if first < stop <= end]
+                team.train(loss, settings, state, part, inner, progress.totals, progress.velocity)
             else:
                 progress.velocity = None
                 _learn(loss, settings, state, part, progress.totals)

@@ -4,6 +4,7 @@ import copy
 import itertools
 import os
 import pickle
+import queue
 import signal
 import threading
 import time
@@ -25,7 +26,7 @@ ROUNDS = 4
 @pytest.fixture(autouse=True)
 def small_shares(monkeypatch):
     """Little data is shared out as much data is."""
-    for name in ("SHORTEST_SHARE", "SHORTEST_OF_NETWORK", "FEWEST_ROUNDS", "WORTH_SPLITTING"):
+    for name in ("SHORTEST_SHARE", "SHORTEST_OF_NETWORK", "FEWEST_ROUNDS"):
         monkeypatch.setattr(_team, name, 1)
     monkeypatch.setattr(_team, "SHARE_PER_WEIGHT", 0)
     monkeypatch.setattr(_team, "MOST_ROUNDS", ROUNDS)
@@ -124,10 +125,10 @@ def test_how_work_is_divided(monkeypatch):
         return len(_team.Team(None, threads).divide(rows, rows.shape[0], state, batch))
 
     large = rows(180_000, 47_000, 13_000_000, True)
-    assert divide(large, 1, 2) == 5
+    assert divide(large, 1, 2) == 6
     assert divide(large, 1, 2, batch=100_000) == divide(large, 1, 2, batch=10**6) == 0
-    assert divide(rows(60_000, 784, 60_000 * 784, False), 10, 2) == 32
-    assert divide(rows(10**8, 100, 10**11, True), 1, 2) == 5000
+    assert divide(rows(60_000, 784, 60_000 * 784, False), 10, 2) == 128
+    assert divide(rows(10**8, 100, 10**11, True), 1, 2) == 5080
     for little in (rows(10_000, 100, 10**6, True), rows(25_000, 1_500_000, 6 * 10**6, True), rows(3, 3, 9, False)):
         assert divide(little, 1, 64) == 0
     team = _team.Team(None, 1000)
@@ -217,6 +218,35 @@ def test_a_run_goes_on_from_any_round():
         assert (again.t, again.penalty_total) == (whole.t, whole.penalty_total)
 
 
+@pytest.mark.parametrize("penalty", ["l2", "l1"])
+@pytest.mark.parametrize("average", [False, 40])
+@pytest.mark.parametrize("kind", [SGDClassifier, fastsgd.SGDRegressor])
+def test_rounds_in_one_call_are_rounds_one_by_one(kind, average, penalty, monkeypatch):
+    options = {"n_jobs": 3, "penalty": penalty, "average": average, "shuffle": True, "batch_size": 2}
+    monkeypatch.setattr(_team, "LONGEST_SHARE", 10**9)
+    calls = count_calls(monkeypatch)
+    together = make(kind, **options).fit(X, target(kind))
+    one = property(lambda self: 1, lambda self, value: None)
+    monkeypatch.setattr(_team.Team, "rounds_per_call", one, raising=False)
+    few = len(calls)
+    one_by_one = make(kind, **options).fit(X, target(kind))
+    assert len(calls) - few > few
+    for name in ("coef_", "intercept_", "t_"):
+        np.testing.assert_array_equal(getattr(together, name), getattr(one_by_one, name))
+    np.testing.assert_allclose(together.loss_curve_, one_by_one.loss_curve_, rtol=1e-12)
+
+
+def count_calls(monkeypatch):
+    calls, train = [], _team.Team.train
+
+    def counted(*arguments):
+        calls.append(1)
+        train(*arguments)
+
+    monkeypatch.setattr(_team.Team, "train", counted)
+    return calls
+
+
 # --- as with one thread
 
 
@@ -303,6 +333,38 @@ def test_an_error_in_a_thread_is_raised_when_all_have_ended():
         assert sorted(ended) == [0, 2]
         crew.do(ended.append, 4)
     assert sorted(ended) == [0, 0, 1, 2, 2, 3]
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_a_thread_that_fails_keeps_no_other_waiting(failing, monkeypatch):
+    """The rounds of a call need all threads."""
+    model = classifier(n_jobs=3, penalty="l1").fit(X, Y)
+    before, train = copy.deepcopy(model), _team.Piece.train
+
+    def fail(self, *arguments):
+        if arguments[-1] == failing:
+            raise MemoryError("here")
+        train(self, *arguments)
+
+    monkeypatch.setattr(_team.Piece, "train", fail)
+    with pytest.raises(MemoryError, match="here"):
+        model.partial_fit(X, Y)
+    np.testing.assert_array_equal(model.coef_, before.coef_)
+    assert model.t_ == before.t_
+
+
+def test_ctrl_c_before_the_work_begins_keeps_no_thread_waiting(monkeypatch):
+    model, jobs = classifier(n_jobs=3), queue.SimpleQueue.put
+
+    class Interrupted(queue.SimpleQueue):
+        def put(self, job):
+            jobs(self, job)
+            if isinstance(job, tuple) and job[1] == 2:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(_team.queue, "SimpleQueue", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, Y)
 
 
 def test_ctrl_c(monkeypatch):

@@ -5,10 +5,10 @@ from numpy.typing import NDArray
 
 from .state import State
 
-_Array = NDArray[Any]
-
 LARGEST_CREW: int
 
-def merge(
-    state: State, weights: _Array, velocity: _Array, copies: Sequence[State], due: float, first: int, last: int
-) -> tuple[float, float]: ...
+class Rounds:
+    def __init__(
+        self, state: State, velocity: State, copies: Sequence[State], ends: NDArray[Any], batch: int
+    ) -> None: ...
+    def abandon(self) -> None: ...

@@ -9,78 +9,179 @@ their changes would overshoot, because each copy has gone all the way, this does
 
 from cython cimport floating
 from libc.math cimport fabs
+from libc.stdint cimport uint32_t
+from libc.string cimport memcpy
 
+from .job cimport Job
 from .rows cimport row_norm
+from .state cimport State
 
 cdef enum:
     BLOCK = 512         # numbers that one pass works on, so that they stay in the cache
-    MOST_COPIES = 64
 
 LARGEST_CREW = MOST_COPIES
 
 
-cdef struct Part:       # a state's arrays, average and received maybe NULL
-    void* weights
-    void* average
-    void* received
-    double scale, average_scale
+cdef void* start_of(array):
+    """Where a contiguous array's numbers are; NULL of None."""
+    return <void*><size_t>array.__array_interface__["data"][0] if array is not None else NULL
 
 
-cdef Part part_of(state, const floating[::1] like):
-    cdef floating[::1] weights = state.weights, average = state.average, received = state.received
-    cdef Part part = Part(&weights[0], NULL, NULL, state.scale, state.average_scale)
-    if average is not None:
-        part.average = &average[0]
-    if received is not None:
-        part.received = &received[0]
-    return part
+cdef Part part_of(State state):
+    return Part(start_of(state.weights), start_of(state.average), start_of(state.received),
+                <double*>start_of(state.bias), <double*>start_of(state.average_bias),
+                0, 0, 0, 0, 0, 0, 0, True)
 
 
-def merge(state, const floating[::1] weights, velocity, copies, double due, Py_ssize_t first, Py_ssize_t last):
-    """Merge the weights first .. last - 1 of copies of the state, trained since, into the first of them.
+cdef class Rounds:
+    """Rounds in which threads train copies of a state, each on a share of the visits, and make one state of them.
 
     W = mean(W_i) + (1 - 1 / N) V, and V = W - W before; under l1 not past 0. What a running average and an l1 account
     have gained adds up, and all weights pay what they still owe: otherwise every copy would pay it in the next round.
-    `weights` are the state's, to tell their type; the caller sets everything that is not an array of their size: the
-    scale becomes 1, average_scale 0, penalty_total `due`, which is what the copies' have gained together.
+    The threads meet when all have trained, merge a share of the weights each, and meet again. The state changes between
+    these meetings alone, so that it is that of a whole round whenever a call of the kernel has ended.
 
-    Returns
-    -------
-    sum_squares, sum_abs : float
-        Of these weights; sum_abs only under l1, else 0.
+    Parameters
+    ----------
+    state, velocity : State
+        That trained on, its arrays in nobody else's hands, and the change of its weights and bias in the last round.
+    copies : sequence of State
+        One a thread, like the state.
+    ends : ndarray of intp
+        The visits at which rounds end.
+    batch : int
+        Rows in a batch: those of a step are not shared out.
     """
-    cdef Py_ssize_t count = len(copies), n, i
-    cdef Part before = part_of(state, weights)
-    cdef Part[MOST_COPIES] parts
-    cdef floating[::1] moving = velocity
+
+    def __init__(self, State state, State velocity, copies, const Py_ssize_t[::1] ends, Py_ssize_t batch):
+        cdef Py_ssize_t i
+        self.state, self.kept, self.ends, self.batch = state, (velocity, copies), ends, batch
+        self.count, self.size, self.itemsize = len(copies), len(state.weights), state.weights.itemsize
+        self.biases = len(state.bias)
+        self.barrier.count = <int>self.count
+        self.whole = part_of(state)
+        for i in range(self.count):
+            self.parts[i] = part_of(copies[i])
+        self.velocity, self.bias_velocity = start_of(velocity.weights), <double*>start_of(velocity.bias)
+
+    def abandon(self):
+        """Let no thread wait for another: one will not come."""
+        abandon(&self.barrier)
+
+    cdef void take(self, Py_ssize_t i, Py_ssize_t number, const uint32_t* order, Job* job) noexcept nogil:
+        """Thread i begins a round: its copy is the state, and the job goes over its share of the round's visits."""
+        cdef Py_ssize_t first = self.ends[number - 1] if number > 0 else 0, visits = self.ends[number] - first
+        cdef Py_ssize_t batches = (visits + self.batch - 1) // self.batch, start = i * batches // self.count
+        cdef Py_ssize_t end = min(visits, (i + 1) * batches // self.count * self.batch)
+        cdef Part whole = self.before()
+        cdef Part* part = &self.parts[i]
+        if number > 0:
+            self.measure(&whole.sum_squares, &whole.sum_abs)
+        memcpy(part.weights, whole.weights, self.size * self.itemsize)
+        memcpy(part.bias, whole.bias, self.biases * sizeof(double))
+        if whole.average != NULL:
+            memcpy(part.average, whole.average, self.size * self.itemsize)
+            memcpy(part.average_bias, whole.average_bias, self.biases * sizeof(double))
+        if whole.received != NULL:
+            memcpy(part.received, whole.received, self.size * self.itemsize)
+        job.order, job.rows, job.step = order + first + start * self.batch, end - start * self.batch, whole.t + start
+        job.scale, job.average_scale, job.averaged = whole.scale, whole.average_scale, whole.averaged
+        job.penalty_total, job.sum_squares, job.sum_abs = whole.penalty_total, whole.sum_squares, whole.sum_abs
+        job.scored = False
+
+    cdef bint give(self, Py_ssize_t i, Py_ssize_t number, Job* job) noexcept nogil:
+        """Thread i has trained; whether there is another round."""
+        cdef Part before = self.before()
+        cdef Part* part = &self.parts[i]
+        cdef Py_ssize_t k, first = i * self.size // self.count, last = (i + 1) * self.size // self.count
+        cdef double due
+        part.t, part.scale, part.average_scale, part.averaged = job.step, job.scale, job.average_scale, job.averaged
+        part.penalty_total, part.fine = job.penalty_total, job.bad_row < 0
+        if not meet(&self.barrier):
+            return False
+        due = (1 - self.count) * before.penalty_total
+        for k in range(self.count):
+            due += self.parts[k].penalty_total
+            if not self.parts[k].fine:
+                return False
+        if self.itemsize == sizeof(float):
+            merge(&before, self.parts, i, self.count, due, first, last, <float*>self.velocity)
+        else:
+            merge(&before, self.parts, i, self.count, due, first, last, <double*>self.velocity)
+        if i == 0:
+            self.combine(&before, due)
+        if not meet(&self.barrier):
+            return False
+        if i == 0:
+            self.measure(&self.state.sum_squares, &self.state.sum_abs)
+        return number + 1 < self.ends.shape[0]
+
+    cdef Part before(self) noexcept nogil:
+        """The state before a round."""
+        cdef Part part = self.whole
+        part.t, part.scale, part.average_scale = self.state.t, self.state.scale, self.state.average_scale
+        part.averaged, part.penalty_total = self.state.averaged, self.state.penalty_total
+        part.sum_squares, part.sum_abs = self.state.sum_squares, self.state.sum_abs
+        return part
+
+    cdef void combine(self, const Part* before, double due) noexcept nogil:
+        """What is not an array of the weights' size: the intercepts and their running average, and the scalars."""
+        cdef Py_ssize_t i, k
+        cdef double averaged = (1 - self.count) * before.averaged, momentum = 1 - 1.0 / self.count, new
+        for i in range(self.count):
+            averaged += self.parts[i].averaged
+        for k in range(self.biases):
+            if before.average_bias != NULL and averaged != 0:
+                new = (1 - self.count) * before.averaged * before.average_bias[k]
+                for i in range(self.count):
+                    new += self.parts[i].averaged * self.parts[i].average_bias[k]
+                before.average_bias[k] = new / averaged
+            new = 0
+            for i in range(self.count):
+                new += self.parts[i].bias[k]
+            new = new / self.count + momentum * self.bias_velocity[k]
+            self.bias_velocity[k] = new - before.bias[k]
+            before.bias[k] = new
+        self.state.t, self.state.averaged, self.state.penalty_total = self.parts[self.count - 1].t, averaged, due
+        self.state.scale, self.state.average_scale = 1, 0
+
+    cdef void measure(self, double* squares, double* total) noexcept nogil:
+        """||W||^2 and, under l1, ||W||_1 of the merged weights."""
+        cdef Py_ssize_t i
+        squares[0] = total[0] = 0
+        for i in range(self.count):
+            squares[0] += self.parts[i].sum_squares
+            total[0] += self.parts[i].sum_abs
+
+
+cdef void merge(const Part* before, Part* parts, Py_ssize_t i, Py_ssize_t count, double due, Py_ssize_t first,
+                Py_ssize_t last, floating* velocity) noexcept nogil:
+    """Merge the weights first .. last - 1 into those before; their norms are thread i's."""
+    cdef Py_ssize_t n
     cdef double squares = 0.0, total = 0.0
-    for i in range(count):
-        parts[i] = part_of(copies[i], weights)
-    with nogil:
-        while first < last:
-            n = min(<Py_ssize_t>BLOCK, last - first)
-            if before.average != NULL:
-                add_averages(&before, parts, count, first, n, &weights[0])
-            if before.received != NULL:
-                add_received(&before, parts, count, due, first, n, &weights[0])
-            carry_on(&before, parts, count, first, n, &moving[0], &weights[0])
-            if before.received != NULL:
-                total += pay(<floating*>parts[0].weights + first, <floating*>parts[0].received + first, n, due)
-            squares += row_norm(<const floating*>parts[0].weights + first, n)
-            first += n
-    return squares, total
+    while first < last:
+        n = min(<Py_ssize_t>BLOCK, last - first)
+        if before.average != NULL:
+            add_averages(before, parts, count, first, n, velocity)
+        if before.received != NULL:
+            add_received(before, parts, count, due, first, n, velocity)
+        carry_on(before, parts, count, first, n, velocity)
+        if before.received != NULL:
+            total += pay(<floating*>before.weights + first, <floating*>before.received + first, n, due)
+        squares += row_norm(<const floating*>before.weights + first, n)
+        first += n
+    parts[i].sum_squares, parts[i].sum_abs = squares, total
 
 
 cdef void carry_on(const Part* before, const Part* parts, Py_ssize_t count, Py_ssize_t first, Py_ssize_t n,
-                   floating* v, const floating* old) noexcept nogil:
+                   floating* v) noexcept nogil:
     """The weights and their velocity."""
     cdef floating[BLOCK] mean
     cdef floating momentum = <floating>(1 - 1.0 / count), scale = <floating>before.scale, share, new
-    cdef floating* w = <floating*>parts[0].weights + first
+    cdef floating* w = <floating*>before.weights + first
     cdef const floating* x
     cdef Py_ssize_t i, j
     v += first
-    old += first
     for j in range(n):
         mean[j] = 0
     for i in range(count):
@@ -91,14 +192,14 @@ cdef void carry_on(const Part* before, const Part* parts, Py_ssize_t count, Py_s
     if before.received == NULL:
         for j in range(n):
             new = mean[j] + momentum * v[j]
-            v[j] = new - scale * old[j]
+            v[j] = new - scale * w[j]
             w[j] = new
         return
     for j in range(n):
         new = mean[j] + momentum * v[j]
         if (mean[j] >= 0 and new < 0) or (mean[j] <= 0 and new > 0):
             new = 0
-        v[j] = new - scale * old[j]
+        v[j] = new - scale * w[j]
         w[j] = new
 
 
@@ -119,13 +220,13 @@ cdef double pay(floating* w, floating* received, Py_ssize_t n, double due) noexc
 
 
 cdef void add_averages(const Part* before, const Part* parts, Py_ssize_t count, Py_ssize_t first, Py_ssize_t n,
-                       const floating* w) noexcept nogil:
+                       const floating* tag) noexcept nogil:
     """The sum of the iterates, which a state has as average_scale * weights - average, becomes -average."""
     cdef double[BLOCK] total
-    cdef const floating* a = <const floating*>before.average + first
-    cdef floating* result = <floating*>parts[0].average + first
+    cdef floating* result = <floating*>before.average + first
+    cdef const floating* a = result
+    cdef const floating* w = <const floating*>before.weights + first
     cdef Py_ssize_t i, j
-    w += first
     for j in range(n):
         total[j] = (count - 1) * (before.average_scale * w[j] - a[j])
     for i in range(count):
@@ -141,8 +242,8 @@ cdef void add_received(const Part* before, const Part* parts, Py_ssize_t count, 
                        Py_ssize_t n, const floating* tag) noexcept nogil:
     """No weight has received more than was due, even if in several copies it has made up for the same."""
     cdef double[BLOCK] total
-    cdef const floating* q = <const floating*>before.received + first
-    cdef floating* result = <floating*>parts[0].received + first
+    cdef floating* result = <floating*>before.received + first
+    cdef const floating* q = result
     cdef Py_ssize_t i, j
     for j in range(n):
         total[j] = (1 - count) * <double>q[j]

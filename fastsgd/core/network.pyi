@@ -3,6 +3,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from .losses import Loss
+from .merge import Rounds
 from .state import Settings, State, Totals
 
 _Array = NDArray[Any]
@@ -20,4 +21,6 @@ def train(
     sample_weight: _Array | None,
     order: _Array,
     totals: Totals,
+    rounds: Rounds | None = None,
+    thread: int = 0,
 ) -> None: ...

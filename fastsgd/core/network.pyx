@@ -23,6 +23,7 @@ from .job cimport (
     Job, differentiate, find_row, look_ahead, look_at_signals, plan_move, read_target, row_bounds, shrink,
 )
 from .losses cimport Loss
+from .merge cimport Rounds
 from .rows cimport Account, dense_t, index_t, row_add, row_norm, row_scores, row_scores_apart, row_step
 from .schedules cimport step_size
 from .sgd cimport close_job, open_job, open_rule
@@ -68,7 +69,8 @@ cdef struct Hidden:
 
 
 def train(Loss loss, Settings settings, State state, const floating[::1] data, const index_t[::1] indices, indptr,
-          const floating[:, ::1] targets, const double[::1] sample_weight, const uint32_t[::1] order, Totals totals):
+          const floating[:, ::1] targets, const double[::1] sample_weight, const uint32_t[::1] order, Totals totals,
+          Rounds rounds=None, Py_ssize_t thread=0):
     """As `sgd.train`, of a state with a hidden layer."""
     cdef floating[::1] weights = state.weights
     cdef double[::1] bias = state.bias
@@ -78,6 +80,8 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
     cdef floating[:, ::1] y = np.empty((batch, h), state.weights.dtype)
     cdef floating[::1] gradient = state.gradient, unit, moves = np.empty(batch * max(h, K), state.weights.dtype)
     cdef Py_ssize_t[:, ::1] rows = np.empty((2, batch), np.intp)
+    cdef Py_ssize_t number = 0
+    cdef bint more = True
     cdef Hidden hidden
     cdef Job job
     if order.shape[0] == 0:
@@ -104,7 +108,12 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
         for i in range(batch):
             hidden.y[i] = &y[i, 0]
     with nogil:
-        run(&job, &hidden, loss, &data[0], &indices[0], &targets[0, 0], &weights[0], &weights[first], &y[0, 0])
+        while more:
+            if rounds is not None:
+                rounds.take(thread, number, &order[0], &job)
+            run(&job, &hidden, loss, &data[0], &indices[0], &targets[0, 0], &weights[0], &weights[first], &y[0, 0])
+            more = rounds is not None and rounds.give(thread, number, &job)
+            number += 1
     close_job(&job, state, totals)
     if settings.optimizer != SGD:
         np.copyto(state.bias, bias[: h + K])
@@ -137,6 +146,7 @@ cdef int run(Job* job, Hidden* hidden, Loss loss, const floating* data, const in
             descend(job, hidden, data, columns, first, size, w1, w2, y)
         job.step += 1
         first += size
+    job.l2 = l2
     return 0
 
 

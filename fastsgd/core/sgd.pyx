@@ -19,6 +19,7 @@ from .job cimport (
     norm_of, plan_move, read_target, row_ahead, row_bounds, shrink,
 )
 from .losses cimport Loss
+from .merge cimport Rounds
 from .rows cimport (
     SHORT_ROW, Account, axpys_dots, dense_t, dot, index_t, row_add, row_average, row_norm, row_scores, row_step,
     weights_prefetch,
@@ -45,12 +46,14 @@ ctypedef fused outputs_t:
 
 
 def train(Loss loss, Settings settings, State state, const floating[::1] data, const index_t[::1] indices, indptr,
-          const floating[:, ::1] targets, const double[::1] sample_weight, const uint32_t[::1] order, Totals totals):
+          const floating[:, ::1] targets, const double[::1] sample_weight, const uint32_t[::1] order, Totals totals,
+          Rounds rounds=None, Py_ssize_t thread=0):
     """Learn from the rows `order`, in that order, adding to `totals`; stops before a row whose score is not finite.
 
     data, indices and indptr are those of a CSR matrix, or the flattened rows, an empty uint8 array and None.
     targets are (n, 1): numbers, or class numbers where K > 1; or (n, K). sample_weight may be None.
     A call for a single batch can be interrupted by a signal, and leaves the state half changed then.
+    With `rounds` it is one of their threads, and the state its copy.
     """
     cdef floating[::1] weights = state.weights, average = state.average, received = state.received
     cdef double[::1] bias = state.bias, average_bias = state.average_bias
@@ -60,7 +63,8 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
     cdef floating[::1] gradient, workspace
     cdef floating* running = NULL
     cdef floating* got = NULL
-    cdef Py_ssize_t longest
+    cdef Py_ssize_t longest, number = 0
+    cdef bint more = True
     cdef Job job
     if order.shape[0] == 0:
         return
@@ -91,12 +95,17 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
         workspace = np.empty(divide_workspace(&job.adaptive, K, longest, running), state.weights.dtype)
         divide_workspace(&job.adaptive, K, longest, &workspace[0])
     with nogil:
-        if settings.optimizer != SGD:
-            run(&job, loss, &data[0], &indices[0], &targets[0, 0], &weights[0], running, got, <adaptive_t*>NULL)
-        elif K == 1 and job.batch == 1:
-            run(&job, loss, &data[0], &indices[0], &targets[0, 0], &weights[0], running, got, <one_t*>NULL)
-        else:
-            run(&job, loss, &data[0], &indices[0], &targets[0, 0], &weights[0], running, got, <many_t*>NULL)
+        while more:
+            if rounds is not None:
+                rounds.take(thread, number, &order[0], &job)
+            if settings.optimizer != SGD:
+                run(&job, loss, &data[0], &indices[0], &targets[0, 0], &weights[0], running, got, <adaptive_t*>NULL)
+            elif K == 1 and job.batch == 1:
+                run(&job, loss, &data[0], &indices[0], &targets[0, 0], &weights[0], running, got, <one_t*>NULL)
+            else:
+                run(&job, loss, &data[0], &indices[0], &targets[0, 0], &weights[0], running, got, <many_t*>NULL)
+            more = rounds is not None and rounds.give(thread, number, &job)
+            number += 1
     close_job(&job, state, totals)
     if settings.optimizer != SGD:
         state.bias[:], state.bias_memory[:] = cells[:K], cells[K : state.pitch]
