@@ -95,12 +95,13 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
         workspace = np.empty(divide_workspace(&job.adaptive, K, longest, running), state.weights.dtype)
         divide_workspace(&job.adaptive, K, longest, &workspace[0])
     with nogil:
+        if settings.optimizer != SGD:
+            run(&job, loss, &data[0], &indices[0], &targets[0, 0], &weights[0], running, got, <adaptive_t*>NULL)
+            more = False    # their copies are merged in Python
         while more:
             if rounds is not None:
                 rounds.take(thread, number, &order[0], &job)
-            if settings.optimizer != SGD:
-                run(&job, loss, &data[0], &indices[0], &targets[0, 0], &weights[0], running, got, <adaptive_t*>NULL)
-            elif K == 1 and job.batch == 1:
+            if K == 1 and job.batch == 1:
                 run(&job, loss, &data[0], &indices[0], &targets[0, 0], &weights[0], running, got, <one_t*>NULL)
             else:
                 run(&job, loss, &data[0], &indices[0], &targets[0, 0], &weights[0], running, got, <many_t*>NULL)
