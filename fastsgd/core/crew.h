@@ -3,13 +3,13 @@
 #define FASTSGD_CREW_H
 
 #ifdef _MSC_VER
-#define WIN32_LEAN_AND_MEAN
-#include <windows.h>
-typedef volatile LONG fastsgd_word;
-#define FASTSGD_LOAD_WORD(word) InterlockedOr(word, 0)
-#define FASTSGD_STORE_WORD(word, value) InterlockedExchange(word, value)
-#define FASTSGD_NEXT_WORD(word) InterlockedIncrement(word)
-#define FASTSGD_PAUSE() YieldProcessor()
+#include <intrin.h>
+__declspec(dllimport) void __stdcall Sleep(unsigned long milliseconds); /* of windows.h, which has names like ours */
+typedef volatile long fastsgd_word;
+#define FASTSGD_LOAD_WORD(word) _InterlockedOr(word, 0)
+#define FASTSGD_STORE_WORD(word, value) _InterlockedExchange(word, value)
+#define FASTSGD_NEXT_WORD(word) _InterlockedIncrement(word)
+#define FASTSGD_PAUSE() ((void)0)
 #define FASTSGD_LET_OTHERS_RUN(long_since) Sleep(long_since)
 #else
 #include <sched.h>

@@ -75,8 +75,10 @@ cdef class Rounds:
         cdef Py_ssize_t end = min(visits, (i + 1) * batches // self.count * self.batch)
         cdef Part whole = self.before()
         cdef Part* part = &self.parts[i]
-        if number > 0:
+        if number > 0:      # the first thread may be writing the state's yet
             self.measure(&whole.sum_squares, &whole.sum_abs)
+        else:
+            whole.sum_squares, whole.sum_abs = self.state.sum_squares, self.state.sum_abs
         memcpy(part.weights, whole.weights, self.size * self.itemsize)
         memcpy(part.bias, whole.bias, self.biases * sizeof(double))
         if whole.average != NULL:
@@ -117,11 +119,10 @@ cdef class Rounds:
         return number + 1 < self.ends.shape[0]
 
     cdef Part before(self) noexcept nogil:
-        """The state before a round."""
+        """The state before a round, but for its norms."""
         cdef Part part = self.whole
         part.t, part.scale, part.average_scale = self.state.t, self.state.scale, self.state.average_scale
         part.averaged, part.penalty_total = self.state.averaged, self.state.penalty_total
-        part.sum_squares, part.sum_abs = self.state.sum_squares, self.state.sum_abs
         return part
 
     cdef void combine(self, const Part* before, double due) noexcept nogil:
