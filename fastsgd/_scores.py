@@ -16,7 +16,8 @@ from .core.state import State
 
 # Multiply-adds that scores are shared out by: about a thousandth of a second.
 NONZEROS_PER_SLICE = 1_000_000
-NUMBERS_PER_BLOCK = 1 << 18  # of dense rows, so that they stay in the cache
+NUMBERS_PER_BLOCK = 1 << 18  # of dense rows, so that they stay in the cache;
+FEWEST_ROWS = 32  # but with fewer the weights would be read too often
 
 
 def slice_length(rows: Rows, n_outputs: int, batch_size: int, times: int = 1) -> int:
@@ -68,7 +69,7 @@ def _multiply(rows: Rows, coef: Array, out: Array, checked: bool) -> None:
     NaN if a value is not finite: BLAS may leave out what it multiplies by 0.
     """
     X, W = rows.data.reshape(rows.shape), coef.T
-    step = max(1, NUMBERS_PER_BLOCK // rows.shape[1])
+    step = max(FEWEST_ROWS, NUMBERS_PER_BLOCK // rows.shape[1])
     with np.errstate(over="ignore", invalid="ignore"):
         for first in range(0, len(out), step):
             part = X[first : first + step]

@@ -136,10 +136,9 @@ def count_weights(state: State) -> int:
 
 def duplicate(state: State) -> State:
     """A copy, whose weights begin with a cache line."""
-    double = copy.deepcopy(state)
-    double.weights = aligned_zeros(state.weights.size, state.weights.dtype)
-    double.weights[:] = state.weights
-    return double
+    weights = aligned_zeros(state.weights.size, state.weights.dtype)
+    weights[:] = state.weights
+    return copy.deepcopy(state, {id(state.weights): weights})
 
 
 def overwrite(state: State, other: State) -> None:

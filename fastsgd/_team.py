@@ -34,7 +34,7 @@ FEWEST_ROUNDS = 4  # fewer leave the copies too far apart: then there are fewer 
 
 
 Done = queue.SimpleQueue["BaseException | None"]
-Job = tuple[Callable[[int], object], int, Done]
+Job = tuple[Callable[[int], object], int, Done, Callable[[], object] | None]
 
 
 class Crew:
@@ -49,22 +49,24 @@ class Crew:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        interrupted = None
-        while alive := [helper for helper in self._helpers if helper[0].is_alive()]:
+        interrupted, ended = None, False
+        while not ended:
             try:
-                for _, jobs in alive:
+                for _, jobs in self._helpers:  # also of one that was interrupted while it started
                     jobs.put(None)
-                for thread, _ in alive:
-                    thread.join()
+                for thread, _ in self._helpers:
+                    if thread.is_alive():
+                        thread.join()
+                ended = True
             except BaseException as late:
                 interrupted = late
         if interrupted is not None:
             raise interrupted
 
-    def do(self, work: Callable[[int], object], size: int, stop: Callable[[], object] = int) -> None:
+    def do(self, work: Callable[[int], object], size: int, stop: Callable[[], object] | None = None) -> None:
         """work(0), ..., work(size - 1) side by side. An error in one is raised when all have ended.
 
-        `stop` is called if there is one, for those that wait for another.
+        With an error `stop` is called at once, for those that would wait for the one that has failed.
         """
         while len(self._helpers) < size - 1:
             jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -74,11 +76,12 @@ class Crew:
         done: Done = queue.SimpleQueue()
         try:
             for i in range(1, size):
-                self._helpers[i - 1][1].put((work, i, done))
+                self._helpers[i - 1][1].put((work, i, done, stop))
             work(0)
             errors = [error for _ in range(1, size) if (error := done.get()) is not None]
         except BaseException:
-            stop()
+            if stop is not None:
+                stop()
             self._wait_until_idle()
             raise
         if errors:
@@ -91,7 +94,7 @@ class Crew:
             try:
                 alive = [jobs for thread, jobs in self._helpers if thread.is_alive()]
                 for jobs in alive:
-                    jobs.put((int, 0, idle))
+                    jobs.put((int, 0, idle, None))
                 for _ in alive:
                     idle.get()
                 return
@@ -101,13 +104,15 @@ class Crew:
 
 def _serve(jobs: queue.SimpleQueue[Job | None]) -> None:
     while (job := jobs.get()) is not None:
-        work, i, done = job
+        work, i, done, stop = job
         error = None
         try:
             work(i)
         except BaseException as caught:
             error = caught
-        del work, job  # they hold the data
+            if stop is not None:
+                stop()
+        del work, stop, job  # they hold the data
         done.put(error)
 
 
@@ -137,7 +142,7 @@ class Piece(NamedTuple):
 
 
 class Team:
-    """Trains a state by a crew, round after round. The state changes only when a round is complete, all at once."""
+    """Trains a state by a crew, round after round. When a call has ended, the state is that of a complete round."""
 
     def __init__(self, crew: Crew, threads: int) -> None:
         self._crew, self._most, self._threads = crew, min(threads, LARGEST_CREW), 1
@@ -199,11 +204,7 @@ class Team:
         rounds = Rounds(state, velocity, copies, np.array(ends, np.intp), settings.batch_size)
 
         def learn(i: int) -> None:
-            try:
-                piece.train(loss, settings, copies[i], parts[i], rounds, i)
-            except BaseException:
-                rounds.abandon()
-                raise
+            piece.train(loss, settings, copies[i], parts[i], rounds, i)
 
         self._crew.do(learn, self._threads, rounds.abandon)
 

@@ -301,12 +301,11 @@ def _visit(
             # Some hundredths of a second between two looks at Python's signals: a call costs more than of scores.
             per_slice, known = slice_length(rows, state.width, settings.batch_size, 8 if rows.sparse else 64), rows
         ends = None if team is None else team.divide(rows, visits, state, settings.batch_size)
-        stops: Iterable[int] = range(per_slice, visits + per_slice, per_slice)
+        calls: Iterable[Sequence[int]] = zip(range(per_slice, visits + per_slice, per_slice))
         if team is not None and ends:
-            together = 1 if plan.watch else team.rounds_per_call
-            stops = [*ends[together - 1 : -1 : together], visits]
-        for end in stops:
-            first = progress.position - done
+            calls = [ends[i : i + team.rounds_per_call] for i in range(0, len(ends), team.rounds_per_call)]
+        for call in calls:
+            first, end = progress.position - done, call[-1]
             if end <= first:
                 continue
             part = piece.part(first, end)
@@ -314,8 +313,8 @@ def _visit(
                 if progress.velocity is None or progress.velocity.weights.size != count_weights(state):
                     progress.velocity = motionless(state)
                 lay_out(progress.velocity, state.feature_major)
-                inner = [stop - first for stop in ends if first < stop <= end]
-                team.train(loss, settings, state, part, inner, progress.totals, progress.velocity)
+                stops = [stop - first for stop in call if stop > first]
+                team.train(loss, settings, state, part, stops, progress.totals, progress.velocity)
             else:
                 progress.velocity = None
                 _learn(loss, settings, state, part, progress.totals)

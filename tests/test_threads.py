@@ -1,6 +1,7 @@
 """One model trained by several threads: equal to a plain description, the same bits every time, leaving nothing."""
 
 import copy
+import faulthandler
 import itertools
 import os
 import pickle
@@ -19,6 +20,7 @@ from small_data import ALL, Y3, T, X, Y, classifier, make, regressor, same, targ
 import fastsgd
 from fastsgd import SGDClassifier, _states, _team, _training
 from fastsgd._merging import merge_cells
+from fastsgd.core.merge import Rounds
 
 ROUNDS = 4
 
@@ -32,6 +34,14 @@ def small_shares(monkeypatch):
     monkeypatch.setattr(_team, "MOST_ROUNDS", ROUNDS)
     yield
     assert threading.enumerate() == [threading.main_thread()]
+
+
+@pytest.fixture
+def ends_in_time():
+    """Threads that wait for each other in a kernel do not listen to Ctrl-C."""
+    faulthandler.dump_traceback_later(60, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
 
 
 # --- the scheme
@@ -192,8 +202,14 @@ def test_bits_do_not_depend_on_the_load(kind):
     assert not np.array_equal(make(kind, penalty="elasticnet").fit(X, target(kind)).coef_, quiet.coef_)
 
 
-def test_a_run_goes_on_from_any_round():
+def one_round_a_call(monkeypatch):
+    one = property(lambda self: 1, lambda self, value: None)
+    monkeypatch.setattr(_team.Team, "rounds_per_call", one, raising=False)
+
+
+def test_a_run_goes_on_from_any_round(monkeypatch):
     """As the command line does: from a state and progress, to the same bits."""
+    one_round_a_call(monkeypatch)
     points = []
 
     def watch(state, settings, progress, rows):
@@ -226,14 +242,30 @@ def test_rounds_in_one_call_are_rounds_one_by_one(kind, average, penalty, monkey
     monkeypatch.setattr(_team, "LONGEST_SHARE", 10**9)
     calls = count_calls(monkeypatch)
     together = make(kind, **options).fit(X, target(kind))
-    one = property(lambda self: 1, lambda self, value: None)
-    monkeypatch.setattr(_team.Team, "rounds_per_call", one, raising=False)
+    one_round_a_call(monkeypatch)
     few = len(calls)
     one_by_one = make(kind, **options).fit(X, target(kind))
     assert len(calls) - few > few
     for name in ("coef_", "intercept_", "t_"):
         np.testing.assert_array_equal(getattr(together, name), getattr(one_by_one, name))
     np.testing.assert_allclose(together.loss_curve_, one_by_one.loss_curve_, rtol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:Maximum number of iteration")
+@pytest.mark.parametrize("batch_size", [1, 7])  # 7: the last batch is a shorter one, with its own share of the penalty
+def test_rounds_of_a_network_in_one_call_are_rounds_one_by_one(batch_size, monkeypatch):
+    options = {"solver": "sgd", "alpha": 0.1, "batch_size": batch_size, "max_iter": 3, "n_jobs": 2, "random_state": 0}
+    monkeypatch.setattr(_team, "LONGEST_SHARE", 10**9)
+    calls = count_calls(monkeypatch)
+    together = fastsgd.MLPClassifier((5,), **options).fit(X[:110], Y3[:110])
+    few = len(calls)
+    one_round_a_call(monkeypatch)
+    one_by_one = fastsgd.MLPClassifier((5,), **options).fit(X[:110], Y3[:110])
+    assert len(calls) - few > few == 3
+    for ours, theirs in zip(
+        together.coefs_ + together.intercepts_, one_by_one.coefs_ + one_by_one.intercepts_, strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def count_calls(monkeypatch):
@@ -298,6 +330,17 @@ def test_coefficients_in_the_callers_hands_stay():
     assert not np.array_equal(model.coef_, were)
 
 
+@pytest.mark.filterwarnings("ignore:Training diverges")  # before, with derivatives that are cut off
+def test_divergence_in_a_later_round_of_a_call(ends_in_time):
+    """One thread finds it, and no other waits for that one."""
+    rows, y = np.tile(X, (10, 1)), np.tile(T, 10)
+    for row in (10, 400, 700, 1190):
+        bad = rows.copy()
+        bad[row : row + 2] *= 1e300
+        with pytest.raises(ValueError, match="under-/overflow"):
+            regressor(n_jobs=3, shuffle=False, max_iter=1).fit(bad, y)
+
+
 def test_divergence_is_reported():
     with pytest.raises(ValueError, match="under-/overflow"):
         regressor(n_jobs=2, learning_rate="constant", eta0=1e30).fit((X * 1e30).astype(np.float32), T)
@@ -335,8 +378,39 @@ def test_an_error_in_a_thread_is_raised_when_all_have_ended():
     assert sorted(ended) == [0, 0, 1, 2, 2, 3]
 
 
+@pytest.mark.parametrize("failing", [0, 2])
+def test_who_waits_for_a_thread_that_fails_is_told(failing, ends_in_time):
+    told, error = threading.Event(), MemoryError
+
+    def work(i):
+        if i == failing:
+            raise error
+        told.wait()
+
+    with _team.Crew() as crew, pytest.raises(error):
+        crew.do(work, 3, told.set)
+
+
+@pytest.mark.parametrize("fault", ["dtype", "size", "bias", "strides", "read-only"])
+def test_a_velocity_that_does_not_fit_is_refused(fault):
+    """It may come from a file; the kernel writes to it."""
+    state = _states.new_state(1, 50, np.dtype(float), False)
+    velocity, copies = _states.motionless(state), [_states.duplicate(state), _states.duplicate(state)]
+    Rounds(state, velocity, copies, np.array([4], np.intp), 1)
+    if fault == "bias":
+        velocity.bias = np.zeros(0)
+    elif fault == "read-only":
+        velocity.weights.flags.writeable = False
+    else:
+        velocity.weights = {
+            "dtype": np.zeros(50, np.float32), "size": np.zeros(49), "strides": np.zeros(100)[::2]
+        }[fault]  # fmt: skip
+    with pytest.raises(ValueError, match="does not fit"):
+        Rounds(state, velocity, copies, np.array([4], np.intp), 1)
+
+
 @pytest.mark.parametrize("failing", [0, 1, 2])
-def test_a_thread_that_fails_keeps_no_other_waiting(failing, monkeypatch):
+def test_a_thread_that_fails_keeps_no_other_waiting(failing, monkeypatch, ends_in_time):
     """The rounds of a call need all threads."""
     model = classifier(n_jobs=3, penalty="l1").fit(X, Y)
     before, train = copy.deepcopy(model), _team.Piece.train
@@ -353,7 +427,7 @@ def test_a_thread_that_fails_keeps_no_other_waiting(failing, monkeypatch):
     assert model.t_ == before.t_
 
 
-def test_ctrl_c_before_the_work_begins_keeps_no_thread_waiting(monkeypatch):
+def test_ctrl_c_before_the_work_begins_keeps_no_thread_waiting(monkeypatch, ends_in_time):
     model, jobs = classifier(n_jobs=3), queue.SimpleQueue.put
 
     class Interrupted(queue.SimpleQueue):

@@ -229,6 +229,7 @@ def test_scores_of_many_rows_name_the_fault(index, dtype, classes, n_jobs, monke
 def test_scores_of_many_dense_rows_name_the_fault(dtype, classes, monkeypatch):
     """They are looked at block by block, and a weight of 0 hides nothing."""
     monkeypatch.setattr(fastsgd._scores, "NUMBERS_PER_BLOCK", 400)
+    monkeypatch.setattr(fastsgd._scores, "FEWEST_ROWS", 1)
     random, d = np.random.default_rng(0), 30
     good = random.standard_normal((101, d)).astype(dtype)
     model = SGDClassifier(max_iter=1, tol=None, random_state=0).fit(good, np.arange(101) % classes)

@@ -10,7 +10,6 @@ typedef volatile long fastsgd_word;
 #define FASTSGD_STORE_WORD(word, value) _InterlockedExchange(word, value)
 #define FASTSGD_NEXT_WORD(word) _InterlockedIncrement(word)
 #define FASTSGD_PAUSE() ((void)0)
-#define FASTSGD_LET_OTHERS_RUN(long_since) Sleep(long_since)
 #else
 #include <sched.h>
 #include <time.h>
@@ -20,18 +19,26 @@ typedef int fastsgd_word;
 #define FASTSGD_NEXT_WORD(word) __atomic_add_fetch(word, 1, __ATOMIC_ACQ_REL)
 #if defined(__x86_64__) || defined(__i386__)
 #define FASTSGD_PAUSE() __builtin_ia32_pause()
+#elif defined(__aarch64__)
+#define FASTSGD_PAUSE() __asm__ volatile("yield")
 #else
 #define FASTSGD_PAUSE() ((void)0)
 #endif
-static inline void FASTSGD_LET_OTHERS_RUN(int long_since)
+#endif
+
+/* Other threads have the CPU; for some time, if this one has waited long. */
+static inline void fastsgd_let_others_run(int long_since)
 {
+#ifdef _MSC_VER
+    Sleep(long_since);
+#else
     const struct timespec moment = {0, 50000};
     if (long_since)
         nanosleep(&moment, NULL);
     else
         sched_yield();
-}
 #endif
+}
 
 enum {
     FASTSGD_PAUSES = 1000, /* some hundredths of a millisecond: waking a thread that sleeps takes longer */
@@ -58,7 +65,7 @@ static inline int fastsgd_meet(fastsgd_barrier *barrier)
         if (i < FASTSGD_PAUSES)
             FASTSGD_PAUSE();
         else
-            FASTSGD_LET_OTHERS_RUN(i > FASTSGD_PAUSES + FASTSGD_YIELDS);
+            fastsgd_let_others_run(i > FASTSGD_PAUSES + FASTSGD_YIELDS);
     }
     return 1;
 }
@@ -67,6 +74,11 @@ static inline int fastsgd_meet(fastsgd_barrier *barrier)
 static inline void fastsgd_break(fastsgd_barrier *barrier)
 {
     FASTSGD_STORE_WORD(&barrier->broken, 1);
+}
+
+static inline int fastsgd_is_broken(fastsgd_barrier *barrier)
+{
+    return (int)FASTSGD_LOAD_WORD(&barrier->broken);
 }
 
 #endif

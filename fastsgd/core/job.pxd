@@ -36,6 +36,15 @@ cdef extern from *:
     const double SMALLEST_AVERAGED "FASTSGD_SMALLEST_AVERAGED"
 
 
+cdef extern from "crew.h" nogil:
+    ctypedef struct Barrier "fastsgd_barrier":
+        int count
+
+    bint meet "fastsgd_meet"(Barrier* barrier)
+    void break_up "fastsgd_break"(Barrier* barrier)
+    bint is_broken "fastsgd_is_broken"(Barrier* barrier)
+
+
 cdef struct Bounds:     # where rows begin: CSR's indptr of either width, or the length of a dense row
     const int32_t* narrow
     const int64_t* wide
@@ -107,14 +116,18 @@ cdef struct Job:
 
     bint single                     # all the rows are one batch,
     Py_ssize_t work                 # so this counts multiply-adds, to look at Python's signals now and then
+    Barrier* crew                   # where this thread meets others, or NULL
 
 
 cdef inline int look_at_signals(Job* job, Py_ssize_t work) except -1 nogil:
+    """Raise what a signal's handler does, which runs in the main thread; in another one an error once that has."""
     job.work += work
     if job.work >= LONG_WORK:
         job.work = 0
         with gil:
             PyErr_CheckSignals()
+            if job.crew != NULL and is_broken(job.crew):
+                raise InterruptedError
     return 0
 
 

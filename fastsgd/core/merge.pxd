@@ -2,18 +2,11 @@
 
 from libc.stdint cimport uint32_t
 
-from .job cimport Job
+from .job cimport Barrier, Job
 from .state cimport State
 
 cdef enum:
     MOST_COPIES = 64
-
-cdef extern from "crew.h" nogil:
-    ctypedef struct Barrier "fastsgd_barrier":
-        int count
-
-    bint meet "fastsgd_meet"(Barrier* barrier)
-    void abandon "fastsgd_break"(Barrier* barrier)
 
 
 cdef struct Part:       # a state's arrays, average, average_bias and received maybe NULL; and what changes with a step

@@ -12,9 +12,11 @@ from libc.math cimport fabs
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 
-from .job cimport Job
+from .job cimport Job, break_up, meet
 from .rows cimport row_norm
 from .state cimport State
+
+import numpy as np
 
 cdef enum:
     BLOCK = 512         # numbers that one pass works on, so that they stay in the cache
@@ -22,15 +24,24 @@ cdef enum:
 LARGEST_CREW = MOST_COPIES
 
 
-cdef void* start_of(array):
-    """Where a contiguous array's numbers are; NULL of None."""
-    return <void*><size_t>array.__array_interface__["data"][0] if array is not None else NULL
+cdef void* start_of(array, dtype, Py_ssize_t size) except? NULL:
+    """Where the numbers of an array are that a kernel may write; NULL of None."""
+    if array is None:
+        return NULL
+    if array.dtype != dtype or array.shape != (size,) or not array.flags.c_contiguous or not array.flags.writeable:
+        raise ValueError("the model's state does not fit: fit the model again")
+    return <void*><size_t>array.__array_interface__["data"][0]
 
 
-cdef Part part_of(State state):
-    return Part(start_of(state.weights), start_of(state.average), start_of(state.received),
-                <double*>start_of(state.bias), <double*>start_of(state.average_bias),
-                0, 0, 0, 0, 0, 0, 0, True)
+cdef Part part_of(State state, State like):
+    cdef Part part
+    cdef Py_ssize_t size = len(like.weights), biases = len(like.bias)
+    dtype, double = like.weights.dtype, np.dtype(np.float64)
+    part.weights, part.average = start_of(state.weights, dtype, size), start_of(state.average, dtype, size)
+    part.received = start_of(state.received, dtype, size)
+    part.bias = <double*>start_of(state.bias, double, biases)
+    part.average_bias = <double*>start_of(state.average_bias, double, biases)
+    return part
 
 
 cdef class Rounds:
@@ -55,18 +66,21 @@ cdef class Rounds:
 
     def __init__(self, State state, State velocity, copies, const Py_ssize_t[::1] ends, Py_ssize_t batch):
         cdef Py_ssize_t i
+        cdef Part moving = part_of(velocity, state)
+        if len(copies) > MOST_COPIES:
+            raise ValueError(f"{len(copies)} copies; at most {LARGEST_CREW} can be merged")
         self.state, self.kept, self.ends, self.batch = state, (velocity, copies), ends, batch
         self.count, self.size, self.itemsize = len(copies), len(state.weights), state.weights.itemsize
         self.biases = len(state.bias)
         self.barrier.count = <int>self.count
-        self.whole = part_of(state)
+        self.whole = part_of(state, state)
         for i in range(self.count):
-            self.parts[i] = part_of(copies[i])
-        self.velocity, self.bias_velocity = start_of(velocity.weights), <double*>start_of(velocity.bias)
+            self.parts[i] = part_of(copies[i], state)
+        self.velocity, self.bias_velocity = moving.weights, moving.bias
 
     def abandon(self):
         """Let no thread wait for another: one will not come."""
-        abandon(&self.barrier)
+        break_up(&self.barrier)
 
     cdef void take(self, Py_ssize_t i, Py_ssize_t number, const uint32_t* order, Job* job) noexcept nogil:
         """Thread i begins a round: its copy is the state, and the job goes over its share of the round's visits."""
@@ -89,7 +103,7 @@ cdef class Rounds:
         job.order, job.rows, job.step = order + first + start * self.batch, end - start * self.batch, whole.t + start
         job.scale, job.average_scale, job.averaged = whole.scale, whole.average_scale, whole.averaged
         job.penalty_total, job.sum_squares, job.sum_abs = whole.penalty_total, whole.sum_squares, whole.sum_abs
-        job.scored = False
+        job.scored, job.single, job.work, job.crew = False, 1 < job.rows <= job.batch, 0, &self.barrier
 
     cdef bint give(self, Py_ssize_t i, Py_ssize_t number, Job* job) noexcept nogil:
         """Thread i has trained; whether there is another round."""

@@ -87,7 +87,10 @@ cdef inline bint check_columns(const index_t* columns, Py_ssize_t needed, Py_ssi
 
 
 def winners(const floating[:, ::1] scores, Py_ssize_t[::1] codes):
-    """The class number of each row: of one score whether it is above 0, of several the place of the highest."""
+    """The class number of each row: of one score whether it is above 0, of several the place of the highest.
+
+    NaN, which only weights that the caller has set give, is never above anything.
+    """
     cdef Py_ssize_t i, k, best, K = scores.shape[1]
     cdef floating high
     with nogil:

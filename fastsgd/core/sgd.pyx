@@ -176,7 +176,7 @@ cdef Job open_job(Loss loss, Settings settings, State state, const uint32_t[::1]
     job.loss = job.penalty = job.weight = 0
     job.clipped, job.bad_row, job.scored = 0, -1, False
     job.logistic, job.product, job.likely, job.weighs = type(loss) is LogLoss and job.rule.schedule < PA1, 0, 0, 1
-    job.single, job.work = 1 < job.rows <= job.batch, 0
+    job.single, job.work, job.crew = 1 < job.rows <= job.batch, 0, NULL
     return job
 
 
