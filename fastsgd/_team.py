@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 from collections.abc import Callable
@@ -30,7 +31,7 @@ LONGEST_SHARE = 10_000_000
 MOST_ROUNDS = 128  # in a piece of data; more gain nothing
 # Times the shortest share that is worth it where there is more: dense linear models bear least between two merges.
 SPARSE, NETWORK = 8, 3
-FEWEST_ROUNDS = 4  # fewer leave the copies too far apart: then there are fewer threads
+ROUNDS_PER_THREAD = 2  # at least: fewer leave the copies too far apart, and there are fewer threads then
 
 
 Done = queue.SimpleQueue["BaseException | None"]
@@ -159,13 +160,14 @@ class Team:
         work = rows.nnz / rows.shape[0] * state.width * visits / (1 if rows.sparse else dense)
         work += state.hidden * state.outputs * visits / dense + OF_ROW * visits
         share = max(shortest, SHARE_PER_WEIGHT * state.weights.size)
-        threads = min(self._most, batches // FEWEST_ROUNDS, int(work / (FEWEST_ROUNDS * share)))
+        # So many that each has this share of the work, and a batch, in each of that many rounds.
+        threads = min(self._most, *(math.isqrt(int(n / ROUNDS_PER_THREAD)) for n in (work / share, batches)))
         if threads < 2:
             return []
         most = MOST_ROUNDS // 4 if state.hidden and state.optimizer else MOST_ROUNDS  # larger merges, and as good
         patience = NETWORK if state.hidden else SPARSE if rows.sparse else 1
-        rounds = max(FEWEST_ROUNDS, int(work / (threads * share * patience)))
-        rounds = max(min(most, rounds), int(work / (threads * LONGEST_SHARE)))
+        rounds = min(most, int(work / (threads * share * patience)))
+        rounds = max(rounds, ROUNDS_PER_THREAD * threads, int(work / (threads * LONGEST_SHARE)))
         rounds, self._threads = min(rounds, batches // threads), threads
         # What merges in Python is given one round at a time.
         self.rounds_per_call = 1 if state.optimizer else max(1, int(LONGEST_SHARE * threads * rounds / work))

@@ -28,7 +28,7 @@ ROUNDS = 4
 @pytest.fixture(autouse=True)
 def small_shares(monkeypatch):
     """Little data is shared out as much data is."""
-    for name in ("SHORTEST_SHARE", "SHORTEST_OF_NETWORK", "FEWEST_ROUNDS"):
+    for name in ("SHORTEST_SHARE", "SHORTEST_OF_NETWORK", "ROUNDS_PER_THREAD"):
         monkeypatch.setattr(_team, name, 1)
     monkeypatch.setattr(_team, "SHARE_PER_WEIGHT", 0)
     monkeypatch.setattr(_team, "MOST_ROUNDS", ROUNDS)
@@ -141,6 +141,13 @@ def test_how_work_is_divided(monkeypatch):
     assert divide(rows(10**8, 100, 10**11, True), 1, 2) == 5080
     for little in (rows(10_000, 100, 10**6, True), rows(25_000, 1_500_000, 6 * 10**6, True), rows(3, 3, 9, False)):
         assert divide(little, 1, 64) == 0
+    for threads in (2, 3, 4, 8, 16):
+        team = _team.Team(None, threads)
+        ends = team.divide(large, large.shape[0], _states.new_state(1, 47_000, np.dtype("f4"), False), 1)
+        assert team._threads == min(threads, 7)
+        assert len(ends) >= 2 * team._threads
+        assert ends == sorted(set(ends))
+        assert ends[-1] == 180_000
     team = _team.Team(None, 1000)
     state = _states.new_state(1, 100, np.dtype("f4"), False)
     assert len(team.divide(rows(10**8, 100, 10**10, True), 10**8, state, 1)) >= 64
