@@ -1,6 +1,8 @@
+import threading
+
 import pytest
 
-from fastsgd import load_svmlight
+from fastsgd import _team, load_svmlight
 
 
 @pytest.fixture
@@ -22,3 +24,14 @@ def write(tmp_path):
         return tmp_path / name
 
     return write
+
+
+@pytest.fixture
+def small_shares(monkeypatch):
+    """Little data is shared out as much data is, in four rounds; and no thread is left behind."""
+    for name in ("SHORTEST_SHARE", "SHORTEST_OF_NETWORK", "ROUNDS_PER_THREAD"):
+        monkeypatch.setattr(_team, name, 1)
+    monkeypatch.setattr(_team, "SHARE_PER_WEIGHT", 0)
+    monkeypatch.setattr(_team, "MOST_ROUNDS", 4)
+    yield
+    assert threading.enumerate() == [threading.main_thread()]

@@ -40,8 +40,6 @@ cdef extern from "crew.h" nogil:
     ctypedef struct Barrier "fastsgd_barrier":
         int count
 
-    bint meet "fastsgd_meet"(Barrier* barrier)
-    void break_up "fastsgd_break"(Barrier* barrier)
     bint is_broken "fastsgd_is_broken"(Barrier* barrier)
 
 

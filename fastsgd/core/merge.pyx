@@ -12,11 +12,15 @@ from libc.math cimport fabs
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 
-from .job cimport Job, break_up, meet
+from .job cimport Barrier, Job
 from .rows cimport row_norm
 from .state cimport State
 
 import numpy as np
+
+cdef extern from "crew.h" nogil:
+    bint meet "fastsgd_meet"(Barrier* barrier)
+    void break_up "fastsgd_break"(Barrier* barrier)
 
 cdef enum:
     BLOCK = 512         # numbers that one pass works on, so that they stay in the cache

@@ -146,7 +146,6 @@ cdef int run(Job* job, Hidden* hidden, Loss loss, const floating* data, const in
             descend(job, hidden, data, columns, first, size, w1, w2, y)
         job.step += 1
         first += size
-    job.l2 = l2
     return 0
 
 
