@@ -21,11 +21,14 @@ pytestmark = pytest.mark.usefixtures("small_shares")
 
 
 @pytest.fixture
-def ends_in_time():
-    """Threads that wait for each other in a kernel do not listen to Ctrl-C."""
-    faulthandler.dump_traceback_later(60, exit=True)
+def ends_in_time(capfd):
+    """Threads that wait for each other in a kernel do not listen to Ctrl-C: then all ends, and says where it was."""
+    with capfd.disabled():
+        stderr = os.dup(2)
+    faulthandler.dump_traceback_later(60, exit=True, file=stderr)
     yield
     faulthandler.cancel_dump_traceback_later()
+    os.close(stderr)
 
 
 @pytest.mark.filterwarnings("ignore:Training diverges")  # before, with derivatives that are cut off
