@@ -188,8 +188,9 @@ class Parameters(Common):
 
         On real targets normalized's own steps are so long that the last iterate is noisy where columns have outliers.
         """
-        named = self.optimizer == "normalized" and self._own_steps and not self.average
-        return named and LOSSES[self.loss].targets == "real"
+        if self.optimizer != "normalized" or self.average:
+            return False
+        return self._own_steps and LOSSES[self.loss].targets == "real"
 
     def _settings(self, sparse: bool, loss: Loss, n_rows: int | None = None) -> Settings:
         eta0, own = self.eta0, self._own_steps

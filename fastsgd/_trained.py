@@ -208,7 +208,8 @@ class Trained(Common, Archived):
                 vars(self).pop(name, None)
 
     def _is_unseen(self) -> bool:
-        return vars(self).keys().isdisjoint(self._solution)
+        (first, second), mine = self._solution, vars(self)
+        return first not in mine and second not in mine
 
     def _published_by(self, state: State) -> dict[str, Any]:
         """The attributes `_solution`, and in `_published` what tells later whether they were replaced."""

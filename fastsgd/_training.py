@@ -301,7 +301,7 @@ def _visit(
             # Some hundredths of a second between two looks at Python's signals: a call costs more than of scores.
             per_slice, known = slice_length(rows, state.width, settings.batch_size, 8 if rows.sparse else 64), rows
         ends = None if team is None else team.divide(rows, visits, state, settings.batch_size)
-        calls: Iterable[Sequence[int]] = zip(range(per_slice, visits + per_slice, per_slice))
+        calls: Iterable[Sequence[int]] = ((end,) for end in range(per_slice, visits + per_slice, per_slice))
         if team is not None and ends:
             calls = [ends[i : i + team.rounds_per_call] for i in range(0, len(ends), team.rounds_per_call)]
         for call in calls:

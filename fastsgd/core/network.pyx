@@ -88,7 +88,8 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
         return
     if settings.optimizer != SGD:
         bias = np.concatenate([state.bias, state.bias_memory, np.zeros(h + K)])
-    job = open_job(loss, settings, state, order, row_bounds(indptr, d), targets.shape[1], sample_weight, K, scratch)
+    job = open_job(loss, settings, state, order, row_bounds(indptr, d), targets.shape[1], sample_weight, K,
+                   &scratch[0, 0])
     job.size, job.bias = weights.shape[0], &bias[h]
     hidden = Hidden(h, <Activation><int>ACTIVATIONS[state.activation], &bias[0], &inner[0, 0], &inner[batch, 0],
                     0, <const void**>&rows[0, 0], <const void**>&rows[1, 0], &moves[0], NULL, NULL,

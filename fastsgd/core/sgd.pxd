@@ -9,6 +9,6 @@ from .state cimport Settings, State, Totals
 
 
 cdef Job open_job(Loss loss, Settings settings, State state, const uint32_t[::1] order, Bounds bounds,
-                  Py_ssize_t width, const double[::1] sample_weight, Py_ssize_t K, double[:, ::1] scratch)
+                  Py_ssize_t width, const double[::1] sample_weight, Py_ssize_t K, double* scratch)
 cdef void open_rule(Adaptive* a, Settings settings)
 cdef void close_job(Job* job, State state, Totals totals)

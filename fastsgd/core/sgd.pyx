@@ -5,6 +5,7 @@
 Arguments are trusted: `_validation` has checked shapes, indices and values before.
 """
 
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
 from cython cimport floating
 from libc.math cimport log1p
 from libc.stdint cimport uint32_t, uint64_t
@@ -58,7 +59,8 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
     cdef floating[::1] weights = state.weights, average = state.average, received = state.received
     cdef double[::1] bias = state.bias, average_bias = state.average_bias
     cdef Py_ssize_t K = bias.shape[0]
-    cdef double[:, ::1] scratch = np.empty((min(settings.batch_size, order.shape[0]) + 3, K))
+    cdef bytearray scratch = PyByteArray_FromStringAndSize(
+        NULL, (min(settings.batch_size, order.shape[0]) + 3) * K * sizeof(double))
     cdef double[::1] bias_cell
     cdef floating[::1] gradient, workspace
     cdef floating* running = NULL
@@ -73,7 +75,7 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
     if received is not None:
         got = &received[0]
     job = open_job(loss, settings, state, order, row_bounds(indptr, weights.shape[0] // state.pitch), targets.shape[1],
-                   sample_weight, K, scratch)
+                   sample_weight, K, <double*>PyByteArray_AS_STRING(scratch))
     job.size, job.bias = weights.shape[0], &bias[0]
     job.scattered = data.shape[0] > FEW_PAGES
     if running != NULL:
@@ -153,8 +155,8 @@ cdef Py_ssize_t divide_workspace(Adaptive* a, Py_ssize_t K, Py_ssize_t longest, 
 
 
 cdef Job open_job(Loss loss, Settings settings, State state, const uint32_t[::1] order, Bounds bounds,
-                  Py_ssize_t width, const double[::1] sample_weight, Py_ssize_t K, double[:, ::1] scratch):
-    """A pass of K outputs; `scratch` has K columns, and rows for a batch and three more. The caller sets size, bias,
+                  Py_ssize_t width, const double[::1] sample_weight, Py_ssize_t K, double* scratch):
+    """A pass of K outputs; `scratch` has K numbers for each row of a batch and three more. The caller sets size, bias,
     average_bias, scattered, counted and followed."""
     cdef Job job
     job.order, job.rows, job.batch, job.K = &order[0], order.shape[0], settings.batch_size, K
@@ -170,7 +172,7 @@ cdef Job open_job(Loss loss, Settings settings, State state, const uint32_t[::1]
     job.average_from, job.rising = settings.average_from, settings.rising
     job.counted = job.followed = False
     job.size = 0
-    job.move, job.z, job.t, job.g, job.norm = &scratch[0, 0], &scratch[1, 0], &scratch[2, 0], &scratch[3, 0], 0
+    job.move, job.z, job.t, job.g, job.norm = scratch, scratch + K, scratch + 2 * K, scratch + 3 * K, 0
     job.step, job.scale, job.average_scale, job.averaged = state.t, state.scale, state.average_scale, state.averaged
     job.penalty_total, job.sum_squares, job.sum_abs = state.penalty_total, state.sum_squares, state.sum_abs
     job.loss = job.penalty = job.weight = 0
