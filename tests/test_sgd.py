@@ -296,6 +296,26 @@ def test_csr_with_unsorted_columns_empty_rows_and_stored_zeros(loss):
     assert_close(model.decision_function(messy), model.decision_function(X), 1e-12)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "normalized", "ftrl", "adam"])
+def test_weights_that_do_not_fit_the_cache(optimizer):
+    """Memory is asked for them ahead, along rows of any length: of that nothing may show."""
+    rng, d, far = np.random.default_rng(4), 200, 2000
+    X = rng.standard_normal((60, d)) * (rng.random((60, d)) < rng.random((60, 1)))  # from a few columns to nearly all
+    X[[0, 30, 59]] = 0
+    y = rng.integers(0, 4, 60)
+    for dtype, itype in product(PRECISION, (np.int32, np.int64)):
+        near = sp.csr_array(X.astype(dtype))
+        indptr, columns = near.indptr.astype(itype), near.indices.astype(itype)
+        near = fastsgd.CSR(near.data, columns, indptr, (60, d))
+        apart = fastsgd.CSR(near.data, columns * far, indptr, (60, (d - 1) * far + 1))
+        options = {"optimizer": optimizer, "max_iter": 2, "shuffle": True, "random_state": 3, "early_stopping": True}
+        small, large = (estimator("softmax", y, **options).fit(rows, y) for rows in (near, apart))
+        np.testing.assert_array_equal(large.coef_[:, ::far], small.coef_)
+        assert np.count_nonzero(large.coef_) == np.count_nonzero(small.coef_) > 0
+        np.testing.assert_array_equal(large.decision_function(apart), small.decision_function(near))
+        assert large.validation_scores_ == small.validation_scores_
+
+
 def test_values_beyond_the_last_row_are_not_read():
     X, y, _ = make_data()
     A = sp.csr_array(X)

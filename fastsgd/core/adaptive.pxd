@@ -69,7 +69,7 @@ cdef struct Adaptive:
 
 
 cdef inline void adaptive_scores(Adaptive* a, const floating* x, const index_t* columns, Py_ssize_t nnz, floating* w,
-                                 Py_ssize_t K, bint fit_intercept, double* z) noexcept nogil:
+                                 Py_ssize_t K, bint fit_intercept, double* z, Py_ssize_t ahead) noexcept nogil:
     """z[k] = w_k . x, after what NORMALIZED does to weights whose column has grown."""
     cdef const dense_t* none = NULL
     cdef floating* cells = <floating*>a.cells
@@ -87,7 +87,7 @@ cdef inline void adaptive_scores(Adaptive* a, const floating* x, const index_t* 
             note_weights(a, columns, nnz, w, K)
             rescale_row(x, columns, nnz, w, K, a.pitch, u, <floating*>a.inverse)
             add_changes(a, columns, nnz, w, K)
-        row_scores_apart(x, columns, nnz, w, K, K if index_t is dense_t else a.pitch, z)
+        row_scores_apart(x, columns, nnz, w, K, K if index_t is dense_t else a.pitch, z, ahead)
     if a.rule.optimizer == NORMALIZED:
         length = row_norm(<const floating*>u, nnz) + fit_intercept
     elif a.own:

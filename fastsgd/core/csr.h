@@ -1,5 +1,5 @@
 /* CSR rows and K > 1 outputs, whose weights are feature-major: z[k] = sum_j x[j] w[columns[j] pitch + k], and
- * w[columns[j] K + k] += c[k] x[j].
+ * w[columns[j] K + k] += c[k] x[j]. Unless it is 0, memory is asked for the weights of the nonzeros `ahead` of a row.
  *
  * Sums run as in simd.h, RUN products at a time in the data's type and from there on in double, in one order whatever
  * the vectors; so the weights are bitwise the same on every CPU. Those of one output, at the end, in that type alone
@@ -15,8 +15,9 @@ enum { MOST = 8 }; /* vectors of a nonzero's weights at once */
 #define FASTSGD_DEFINE_CSR_PLAIN(T, TS, I, IS)                                                     \
     /* Fewer outputs than a vector has numbers; or any number, without vectors */                  \
     static inline void fastsgd_dots_##TS##_##IS##_plain(const T *x, const I *columns, ptrdiff_t nnz, const T *w,\
-                                                        ptrdiff_t K, ptrdiff_t pitch, double *z)   \
+                                                        ptrdiff_t K, ptrdiff_t pitch, double *z, ptrdiff_t ahead)\
     {                                                                                              \
+        (void)ahead;                                                                               \
         for (ptrdiff_t k = 0; k < K; k++) {                                                        \
             double sum = 0;                                                                        \
             for (ptrdiff_t j = 0; j < nnz;) {                                                      \
@@ -46,26 +47,27 @@ enum { MOST = 8 }; /* vectors of a nonzero's weights at once */
 #define FASTSGD_UNROLL _Pragma("GCC unroll 8")
 #endif
 /* All K outputs by shares of at most MOST vectors, as even as can be. A share's last vector ends with it, and may have
- * numbers in common with the one before: both come to the same there. */
-#define FASTSGD_SHARES(kernel, width, w, out)                                                      \
+ * numbers in common with the one before: both come to the same there. What follows w is the kernel's, for outputs that
+ * begin with `from`. */
+#define FASTSGD_SHARES(kernel, width, w, ...)                                                      \
     for (ptrdiff_t shares = (K + MOST * width - 1) / (MOST * width), from = 0, some; from < K; from += some, shares--) {\
         some = (K - from) / shares;                                                                \
         switch ((some + width - 1) / width) {                                                      \
-        case 1: kernel(1, x, columns, nnz, w + from, pitch, some - width, out + from); break;      \
-        case 2: kernel(2, x, columns, nnz, w + from, pitch, some - width, out + from); break;      \
-        case 3: kernel(3, x, columns, nnz, w + from, pitch, some - width, out + from); break;      \
-        case 4: kernel(4, x, columns, nnz, w + from, pitch, some - width, out + from); break;      \
-        case 5: kernel(5, x, columns, nnz, w + from, pitch, some - width, out + from); break;      \
-        case 6: kernel(6, x, columns, nnz, w + from, pitch, some - width, out + from); break;      \
-        case 7: kernel(7, x, columns, nnz, w + from, pitch, some - width, out + from); break;      \
-        case 8: kernel(8, x, columns, nnz, w + from, pitch, some - width, out + from); break;      \
+        case 1: kernel(1, x, columns, nnz, w + from, pitch, some - width, __VA_ARGS__); break;     \
+        case 2: kernel(2, x, columns, nnz, w + from, pitch, some - width, __VA_ARGS__); break;     \
+        case 3: kernel(3, x, columns, nnz, w + from, pitch, some - width, __VA_ARGS__); break;     \
+        case 4: kernel(4, x, columns, nnz, w + from, pitch, some - width, __VA_ARGS__); break;     \
+        case 5: kernel(5, x, columns, nnz, w + from, pitch, some - width, __VA_ARGS__); break;     \
+        case 6: kernel(6, x, columns, nnz, w + from, pitch, some - width, __VA_ARGS__); break;     \
+        case 7: kernel(7, x, columns, nnz, w + from, pitch, some - width, __VA_ARGS__); break;     \
+        case 8: kernel(8, x, columns, nnz, w + from, pitch, some - width, __VA_ARGS__); break;     \
         }                                                                                          \
     }
 
 #define FASTSGD_DEFINE_CSR(T, TS, I, IS, BYTES, TARGET)                                            \
     TARGET FASTSGD_INLINE void fastsgd_n_dots_##TS##_##IS##_##BYTES(                               \
         const int n, const T *restrict x, const I *restrict columns, ptrdiff_t nnz, const T *restrict w,\
-        ptrdiff_t pitch, ptrdiff_t last, double *restrict z)                                       \
+        ptrdiff_t pitch, ptrdiff_t last, double *restrict z, ptrdiff_t ahead)                      \
     {                                                                                              \
         enum { WIDTH = BYTES / sizeof(T) };                                                        \
         double sum[MOST][WIDTH] = {{0}};                                                           \
@@ -74,6 +76,13 @@ enum { MOST = 8 }; /* vectors of a nonzero's weights at once */
             fastsgd_vector_##TS##_##BYTES part[MOST] = {{0}};                                      \
             do {                                                                                   \
                 const T *cell = w + columns[j] * pitch, xj = x[j];                                 \
+                if (ahead > 0) {                                                                   \
+                    const T *later = w + columns[j + ahead < nnz ? j + ahead : nnz - 1] * pitch;   \
+                    FASTSGD_UNROLL                                                                 \
+                    for (int i = 0; i < n - 1; i += LINE / BYTES)                                  \
+                        FASTSGD_PREFETCH(later + i * WIDTH);                                       \
+                    FASTSGD_PREFETCH(later + last + WIDTH - 1);                                    \
+                }                                                                                  \
                 FASTSGD_UNROLL                                                                     \
                 for (int i = 0; i < n; i++)                                                        \
                     part[i] += xj * *(const fastsgd_anywhere_##TS##_##BYTES *)(cell + (i < n - 1 ? i * WIDTH : last));\
@@ -113,9 +122,9 @@ enum { MOST = 8 }; /* vectors of a nonzero's weights at once */
                                                                                                    \
     TARGET FASTSGD_UNUSED static void fastsgd_dots_##TS##_##IS##_##BYTES(                          \
         const T *restrict x, const I *restrict columns, ptrdiff_t nnz, const T *restrict w, ptrdiff_t K,\
-        ptrdiff_t pitch, double *restrict z)                                                       \
+        ptrdiff_t pitch, double *restrict z, ptrdiff_t ahead)                                      \
     {                                                                                              \
-        FASTSGD_SHARES(fastsgd_n_dots_##TS##_##IS##_##BYTES, (BYTES / (ptrdiff_t)sizeof(T)), w, z) \
+        FASTSGD_SHARES(fastsgd_n_dots_##TS##_##IS##_##BYTES, (BYTES / (ptrdiff_t)sizeof(T)), w, z + from, ahead)\
     }                                                                                              \
                                                                                                    \
     TARGET FASTSGD_UNUSED static void fastsgd_axpys_##TS##_##IS##_##BYTES(                         \
@@ -123,7 +132,7 @@ enum { MOST = 8 }; /* vectors of a nonzero's weights at once */
         const double *restrict c)                                                                  \
     {                                                                                              \
         const ptrdiff_t pitch = K;                                                                 \
-        FASTSGD_SHARES(fastsgd_n_axpys_##TS##_##IS##_##BYTES, (BYTES / (ptrdiff_t)sizeof(T)), w, c)\
+        FASTSGD_SHARES(fastsgd_n_axpys_##TS##_##IS##_##BYTES, (BYTES / (ptrdiff_t)sizeof(T)), w, c + from)\
     }
 
 #define FASTSGD_DEFINE_ANYWHERE(T, TS, BYTES)                                                      \
@@ -169,9 +178,9 @@ FASTSGD_DEFINE_ANYWHERE(double, f64, 32)
     FASTSGD_CSR_WIDER(T, TS, I, IS)                                                                \
                                                                                                    \
     static inline void fastsgd_dots_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, const T *w, ptrdiff_t K,\
-                                                ptrdiff_t pitch, double *z)                        \
+                                                ptrdiff_t pitch, double *z, ptrdiff_t ahead)       \
     {                                                                                              \
-        FASTSGD_CSR_CHOOSE(fastsgd_dots_##TS##_##IS, T, (x, columns, nnz, w, K, pitch, z));        \
+        FASTSGD_CSR_CHOOSE(fastsgd_dots_##TS##_##IS, T, (x, columns, nnz, w, K, pitch, z, ahead)); \
     }                                                                                              \
                                                                                                    \
     static inline void fastsgd_axpys_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, T *w, ptrdiff_t K,\

@@ -92,6 +92,7 @@ cdef struct Job:
     double sum_abs
 
     Py_ssize_t size                 # of weights, and of what is like it
+    Py_ssize_t ahead                # nonzeros whose weights are asked for (`weights_ahead`)
     double* bias
     double* average_bias
     double step, scale, average_scale, averaged, penalty_total, sum_squares

@@ -161,7 +161,7 @@ cdef inline int score_units(Job* job, Hidden* hidden, const floating* data, cons
         if index_t is dense_t:
             hidden.x[i] = data + start
         else:
-            row_scores_apart(data + start, columns + start, nnz, w, h, job.adaptive.pitch, hidden.a + i * h)
+            row_scores_apart(data + start, columns + start, nnz, w, h, job.adaptive.pitch, hidden.a + i * h, 0)
             if job.single:
                 look_at_signals(job, nnz * h)
         if job.followed:

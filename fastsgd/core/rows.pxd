@@ -31,7 +31,7 @@ cdef extern from "csr.h" nogil:
     void fastsgd_prefetch(const void* start, Py_ssize_t size)
     void fastsgd_prefetch_two(const void* start, const void* other, Py_ssize_t size)
     double norm "fastsgd_norm"(...)     # (x, n)
-    void dots "fastsgd_dots"(...)       # (x, columns, nnz, w, K, pitch, z)
+    void dots "fastsgd_dots"(...)       # (x, columns, nnz, w, K, pitch, z, ahead)
     void axpys "fastsgd_axpys"(...)     # (x, columns, nnz, w, K, c)
     double dot "fastsgd_dot"(...)       # (x, columns, nnz, w, pitch, squares)
     double dot_ahead "fastsgd_dot_ahead"(...)   # (x, columns, nnz, w, pitch, squares, ahead)
@@ -58,21 +58,22 @@ cdef extern from "checks.h" nogil:
 cdef enum:
     SHORT_ROW = 64      # columns below which a call to the vector kernels costs more than it saves,
     LONGEST_PREFETCH = 1024
-    MOST_ASKED = 512    # nonzeros of a row whose weights are asked for: they should fit the cache
+    WEIGHTS_AHEAD = 64  # nonzeros whose K weights are asked for before their turn,
+    FEW_WEIGHTS = 1 << 22   # bytes of weights up to which none are: the CPU is early enough for pages that it knows
     LONG_ROW = 256      # and for the norm, whose inlined loop has vectors too
 
 
 cdef inline void row_scores(const floating* x, const index_t* columns, Py_ssize_t nnz, const floating* w,
                             Py_ssize_t K, double* z) noexcept nogil:
     """z[k] = w_k . x, K nnz multiply-adds."""
-    row_scores_apart(x, columns, nnz, w, K, K, z)
+    row_scores_apart(x, columns, nnz, w, K, K, z, 0)
 
 
 cdef inline void row_scores_apart(const floating* x, const index_t* columns, Py_ssize_t nnz, const floating* w,
-                                  Py_ssize_t K, Py_ssize_t pitch, double* z) noexcept nogil:
-    """The same of feature-major weights that are `pitch` numbers apart from feature to feature."""
+                                  Py_ssize_t K, Py_ssize_t pitch, double* z, Py_ssize_t ahead) noexcept nogil:
+    """The same of feature-major weights that are `pitch` numbers apart from feature to feature; see `weights_ahead`."""
     if K > 1 or (index_t is dense_t and nnz >= SHORT_ROW):
-        dots(x, columns, nnz, w, K, pitch, z)
+        dots(x, columns, nnz, w, K, pitch, z, ahead)
     else:
         z[0] = dot(x, columns, nnz, w, pitch, <double*>NULL)
 
@@ -82,7 +83,7 @@ cdef inline double row_norm(const floating* x, Py_ssize_t nnz) noexcept nogil:
     cdef double squares
     if nnz < LONG_ROW:
         return norm(x, nnz)
-    dots(x, <const dense_t*>NULL, nnz, x, 1, 1, &squares)
+    dots(x, <const dense_t*>NULL, nnz, x, 1, 1, &squares, 0)
     return squares
 
 
@@ -108,11 +109,17 @@ cdef inline void row_prefetch(const floating* x, const index_t* columns, Py_ssiz
         fastsgd_prefetch(columns + start, nnz * sizeof(index_t))
 
 
+cdef inline Py_ssize_t weights_ahead(const index_t* columns, Py_ssize_t K, Py_ssize_t bytes) noexcept nogil:
+    """How many nonzeros before their turn memory is asked for their feature-major weights, of so many bytes in all; 0
+    if it is not asked. Of one output most are in the cache, and asking costs more than it saves."""
+    return WEIGHTS_AHEAD if index_t is not dense_t and K > 1 and bytes > FEW_WEIGHTS else 0
+
+
 cdef inline void weights_prefetch(const index_t* columns, Py_ssize_t nnz, const floating* w, Py_ssize_t K,
-                                  Py_ssize_t pitch) noexcept nogil:
-    """Ask memory for the feature-major weights of a row."""
+                                  Py_ssize_t pitch, Py_ssize_t ahead) noexcept nogil:
+    """Ask memory for the weights that a row begins with; for its others `row_scores_apart` does."""
     cdef Py_ssize_t j
-    for j in range(min(nnz, MOST_ASKED)):
+    for j in range(min(nnz, ahead)):
         fastsgd_prefetch(w + columns[j] * pitch, K * sizeof(floating))
 
 

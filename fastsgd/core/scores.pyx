@@ -12,7 +12,8 @@ from libc.stdlib cimport free, malloc
 
 from .job cimport Bounds, row_begin, row_bounds
 from .rows cimport (
-    any_outside, dense_t, dot_ahead, index_t, row_prefetch, row_scores, row_scores_apart, weights_prefetch,
+    any_outside, dense_t, dot_ahead, index_t, row_prefetch, row_scores, row_scores_apart, weights_ahead,
+    weights_prefetch,
 )
 
 cdef enum:
@@ -30,7 +31,7 @@ def scores(const floating[::1] data, const index_t[::1] indices, indptr, const u
     are in the cache. From about the first one on that is outside 0 .. d - 1, scores are NaN.
     """
     cdef Py_ssize_t K = W.shape[0], n = out.shape[0], pitch = K, i, k, start = 0, nnz = 0, next = 0, following = 0
-    cdef Py_ssize_t ahead = AHEAD if order is None and n > 1 else 0, checked = 0, last = 0
+    cdef Py_ssize_t ahead = AHEAD if order is None and n > 1 else 0, checked = 0, last = 0, early
     cdef const uint32_t* visits = &order[0] if order is not None else NULL
     cdef bint sound = True
     cdef Bounds bounds = row_bounds(indptr, W.shape[1])
@@ -39,6 +40,7 @@ def scores(const floating[::1] data, const index_t[::1] indices, indptr, const u
         raise MemoryError
     if index_t is not dense_t:
         pitch = W.strides[1] // <Py_ssize_t>sizeof(floating)
+    early = weights_ahead(&indices[0], K, W.shape[1] * pitch * sizeof(floating))
     with nogil:
         if order is None:
             checked, last = row_begin(&indices[0], &bounds, 0), row_begin(&indices[0], &bounds, n)
@@ -57,8 +59,8 @@ def scores(const floating[::1] data, const index_t[::1] indices, indptr, const u
                 elif K > 1:
                     if ahead > 0:
                         row_prefetch(&data[0], &indices[0], start + ahead, nnz)
-                    weights_prefetch(&indices[next], following, &W[0, 0], K, pitch)
-                    row_scores_apart(&data[start], &indices[start], nnz, &W[0, 0], K, pitch, z)
+                    weights_prefetch(&indices[next], following, &W[0, 0], K, pitch, early)
+                    row_scores_apart(&data[start], &indices[start], nnz, &W[0, 0], K, pitch, z, early)
                 elif pitch == 1:    # known when compiling: no multiplication for each weight
                     z[0] = dot_ahead(&data[start], &indices[start], nnz, &W[0, 0], <Py_ssize_t>1, <double*>NULL, ahead)
                 else:

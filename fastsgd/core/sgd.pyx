@@ -22,8 +22,8 @@ from .job cimport (
 from .losses cimport Loss
 from .merge cimport Rounds
 from .rows cimport (
-    SHORT_ROW, Account, axpys_dots, dense_t, dot, index_t, row_add, row_average, row_norm, row_scores, row_step,
-    weights_prefetch,
+    SHORT_ROW, Account, axpys_dots, dense_t, dot, index_t, row_add, row_average, row_norm, row_scores_apart, row_step,
+    weights_ahead, weights_prefetch,
 )
 from .schedules cimport PA1, step_size
 from .state cimport Settings, State, Totals
@@ -77,6 +77,7 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
     job = open_job(loss, settings, state, order, row_bounds(indptr, weights.shape[0] // state.pitch), targets.shape[1],
                    sample_weight, K, <double*>PyByteArray_AS_STRING(scratch))
     job.size, job.bias = weights.shape[0], &bias[0]
+    job.ahead = weights_ahead(&indices[0], K, weights.shape[0] * sizeof(floating))
     job.scattered = data.shape[0] > FEW_PAGES
     if running != NULL:
         job.average_bias = &average_bias[0]
@@ -156,8 +157,8 @@ cdef Py_ssize_t divide_workspace(Adaptive* a, Py_ssize_t K, Py_ssize_t longest, 
 
 cdef Job open_job(Loss loss, Settings settings, State state, const uint32_t[::1] order, Bounds bounds,
                   Py_ssize_t width, const double[::1] sample_weight, Py_ssize_t K, double* scratch):
-    """A pass of K outputs; `scratch` has K numbers for each row of a batch and three more. The caller sets size, bias,
-    average_bias, scattered, counted and followed."""
+    """A pass of K outputs; `scratch` has K numbers for each row of a batch and three more. The caller sets size, ahead,
+    bias, average_bias, scattered, counted and followed."""
     cdef Job job
     job.order, job.rows, job.batch, job.K = &order[0], order.shape[0], settings.batch_size, K
     job.bounds, job.scattered, job.width = bounds, False, width
@@ -171,7 +172,7 @@ cdef Job open_job(Loss loss, Settings settings, State state, const uint32_t[::1]
     job.intercept_decay, job.fit_intercept = settings.intercept_decay, settings.fit_intercept
     job.average_from, job.rising = settings.average_from, settings.rising
     job.counted = job.followed = False
-    job.size = 0
+    job.size = job.ahead = 0
     job.move, job.z, job.t, job.g, job.norm = scratch, scratch + K, scratch + 2 * K, scratch + 3 * K, 0
     job.step, job.scale, job.average_scale, job.averaged = state.t, state.scale, state.average_scale, state.averaged
     job.penalty_total, job.sum_squares, job.sum_abs = state.penalty_total, state.sum_squares, state.sum_abs
@@ -217,7 +218,8 @@ cdef inline int run(Job* job, Loss loss, const floating* data, const index_t* co
             by_kernel = index_t is dense_t and outputs_t is not adaptive_t and nnz >= SHORT_ROW
             look_ahead(job, data, columns, targets, first + i, not by_kernel)
             if outputs_t is adaptive_t:
-                adaptive_scores(&job.adaptive, data + start, columns + start, nnz, w, K, job.fit_intercept, z)
+                adaptive_scores(&job.adaptive, data + start, columns + start, nnz, w, K, job.fit_intercept, z,
+                                job.ahead)
             else:
                 if outputs_t is one_t and index_t is not dense_t:
                     z[0] = dot(data + start, columns + start, nnz, w, <Py_ssize_t>1, &job.norm)
@@ -227,9 +229,9 @@ cdef inline int run(Job* job, Loss loss, const floating* data, const index_t* co
                     axpys_dots(data, nnz, w, K, <double*>NULL, data + start, row_ahead(job, data, first + i), z,
                                norm_of(job))
                 else:
-                    row_scores(data + start, columns + start, nnz, w, K, z)
-            if outputs_t is many_t and K > 1 and first + i + 1 < job.rows:
-                ask_for_weights(job, columns, first + i + 1, w, K)
+                    row_scores_apart(data + start, columns + start, nnz, w, K, K, z, job.ahead)
+            if outputs_t is not one_t and job.ahead > 0 and first + i + 1 < job.rows:
+                ask_for_weights(job, columns, first + i + 1, w, job.adaptive.pitch if outputs_t is adaptive_t else K)
             if (outputs_t is not one_t or index_t is dense_t) and not by_kernel and norm_of(job) != NULL:
                 job.norm = row_norm(data + start, nnz)
             read_target(targets + row * job.width, job.width, K, job.off, t)
@@ -255,15 +257,12 @@ cdef inline int run(Job* job, Loss loss, const floating* data, const index_t* co
 
 
 cdef inline void ask_for_weights(const Job* job, const index_t* columns, Py_ssize_t at, const floating* w,
-                                 Py_ssize_t K) noexcept nogil:
-    """Ask memory for the weights of the row whose turn is next, while the losses keep the CPU busy: K > 1 on CSR rows.
-
-    With K = 1 it costs more than it saves: few lines, and most of them in the cache.
-    """
+                                 Py_ssize_t pitch) noexcept nogil:
+    """Ask memory for what weights of the row whose turn is next have, while the losses keep the CPU busy."""
     cdef Py_ssize_t start, nnz
     if index_t is not dense_t:
         find_row(job, columns, at, &start, &nnz)
-        weights_prefetch(columns + start, nnz, w, K, K)
+        weights_prefetch(columns + start, nnz, w, pitch, pitch, job.ahead)
 
 
 cdef inline int descend(Job* job, const floating* data, const index_t* columns, Py_ssize_t first, Py_ssize_t size,

@@ -321,10 +321,11 @@ FASTSGD_DEFINE_DENSE(double, f64, 64, __attribute__((target("arch=x86-64-v4"))))
 #define FASTSGD_DEFINE_WIDEST(T, TS)                                                               \
     /* z[k] = x . w[k]; K d multiply-adds, and x is read once for five k. */                       \
     static inline void fastsgd_dots_##TS##_u8(const T *x, const uint8_t *columns, ptrdiff_t d, const T *w, ptrdiff_t K,\
-                                              ptrdiff_t pitch, double *z)                          \
+                                              ptrdiff_t pitch, double *z, ptrdiff_t ahead)         \
     {                                                                                              \
         (void)columns;                                                                             \
         (void)pitch;                                                                               \
+        (void)ahead;                                                                               \
         FASTSGD_WIDEST(fastsgd_dots_##TS, (x, d, NULL, w, K, z, NULL));                            \
     }                                                                                              \
                                                                                                    \

@@ -198,10 +198,10 @@ def measure(State state, const floating[::1] weights):
         runs, length = state.features, K
     with nogil:
         for i in range(runs):
-            dots(&weights[i * apart], <const dense_t*>NULL, length, &weights[i * apart], 1, 1, &part)
+            dots(&weights[i * apart], <const dense_t*>NULL, length, &weights[i * apart], 1, 1, &part, 0)
             squares += part
         if rest > 0:
-            dots(&weights[second], <const dense_t*>NULL, rest, &weights[second], 1, 1, &part)
+            dots(&weights[second], <const dense_t*>NULL, rest, &weights[second], 1, 1, &part, 0)
             squares += part
         if has_l1:
             for i in range(weights.shape[0]):
