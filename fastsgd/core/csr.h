@@ -41,11 +41,6 @@ enum { MOST = 8 }; /* vectors of a nonzero's weights at once */
     }
 
 #if defined(__GNUC__) || defined(__clang__)
-#ifdef __clang__
-#define FASTSGD_UNROLL _Pragma("unroll")
-#else
-#define FASTSGD_UNROLL _Pragma("GCC unroll 8")
-#endif
 /* All K outputs by shares of at most MOST vectors, as even as can be. A share's last vector ends with it, and may have
  * numbers in common with the one before: both come to the same there. What follows w is the kernel's, for outputs that
  * begin with `from`. */

@@ -332,7 +332,7 @@ cdef inline bint plan_move(Job* job, const double* z, const double* g, const flo
     """Move the bias, and say how the row moves the stored weights; False if it does not. `slope`, if given, and z are
     as `differentiate_one` leaves them, and the move is of the rows' type, too."""
     cdef Py_ssize_t k
-    cdef double c, eta_stored, inner
+    cdef double c, eta_stored, inner, squares = 0.0
     cdef bint moves = False
     if job.rule.schedule >= PA1:
         eta /= job.rule.eta0        # the step is in g already
@@ -348,7 +348,8 @@ cdef inline bint plan_move(Job* job, const double* z, const double* g, const flo
         c = -eta * g[k]
         if job.followed:
             inner = z[k] if slope != NULL else z[k] - job.bias[k]
-            job.sum_squares += c * (2 * keep * inner + c * job.norm)
+            squares += c * (2 * keep * inner + c * job.norm)
         if job.fit_intercept:
             job.bias[k] += c * job.intercept_decay
+    job.sum_squares += squares
     return moves

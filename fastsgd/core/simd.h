@@ -31,10 +31,16 @@
     } while (0)
 #define FASTSGD_UNUSED __attribute__((unused))
 #define FASTSGD_KERNEL FASTSGD_CLONES FASTSGD_UNUSED static
+#ifdef __clang__
+#define FASTSGD_UNROLL _Pragma("unroll")
+#else
+#define FASTSGD_UNROLL _Pragma("GCC unroll 8")
+#endif
 #else
 #define FASTSGD_PREFETCH(address) ((void)(address))
 #define FASTSGD_UNUSED
 #define FASTSGD_KERNEL static
+#define FASTSGD_UNROLL
 #endif
 
 /* Of an array's element so many further on, which need not exist. */
@@ -120,7 +126,7 @@ static inline void fastsgd_prefetch_two(const void *one, const void *other, ptrd
 
 enum {
     LINE = 64,      /* bytes of running sums of a dot product, */
-    RUN = 8,        /* and products that each takes in the data's type before they go to double */
+    RUN = 16,        /* and products that each takes in the data's type before they go to double */
     TOGETHER = 5,   /* outputs that read a dense row at once */
     BLOCK = 64      /* outputs that a step with an account takes at once */
 };
@@ -213,15 +219,19 @@ FASTSGD_DEFINE(double, f64)
                     sum[i][l] += (double)part[i][l / WIDTH][l % WIDTH];                            \
         }                                                                                          \
         for (int i = 0; i < sums; i++) {                                                           \
-            for (ptrdiff_t l = 0; j + l < d; l++) {                                                \
-                if (i < n && before != NULL)                                                       \
-                    w[i * d + j + l] += (T)c[i] * before[j + l];                                   \
-                sum[i][l] += (double)(x[j + l] * (i < n ? w[i * d + j + l] : x[j + l]));           \
-            }                                                                                      \
+            double total;                                                                          \
+            FASTSGD_UNROLL                                                                         \
             for (int half = LANES / 2; half > 0; half /= 2)                                        \
+                FASTSGD_UNROLL                                                                     \
                 for (int l = 0; l < half; l++)                                                     \
                     sum[i][l] += sum[i][l + half];                                                 \
-            *(i < n ? z + i : norm) = sum[i][0];                                                   \
+            total = sum[i][0];                                                                     \
+            for (ptrdiff_t l = j; l < d; l++) {                                                    \
+                if (i < n && before != NULL)                                                       \
+                    w[i * d + l] += (T)c[i] * before[l];                                           \
+                total += (double)(x[l] * (i < n ? w[i * d + l] : x[l]));                           \
+            }                                                                                      \
+            *(i < n ? z + i : norm) = total;                                                       \
         }                                                                                          \
     }                                                                                              \
                                                                                                    \
