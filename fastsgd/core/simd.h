@@ -186,6 +186,8 @@ FASTSGD_DEFINE(double, f64)
         double sum[TOGETHER + 1][LANES];                                                           \
         fastsgd_vector_##TS##_##BYTES cs[TOGETHER] = {{0}}, bj;                                    \
         ptrdiff_t j = 0;                                                                           \
+        if (ahead != NULL) /* the last line, where none of the steps may be */                     \
+            FASTSGD_PREFETCH(ahead + d - 1);                                                       \
         for (int i = 0; i < sums; i++) {                                                           \
             for (int l = 0; l < LANES; l++)                                                        \
                 sum[i][l] = 0;                                                                     \
