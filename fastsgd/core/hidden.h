@@ -1,7 +1,7 @@
 /* The hidden layer of a network on dense rows: many units, and all the rows of a batch. Each reads what the others have
  * brought to the cache or to registers. With so many sums, those of simd.h would spend their time on doubles and on
- * adding up lanes: here a lane takes LONG_RUN products, and lanes are added up, in the data's type. All in one fixed
- * order, so that every CPU computes the same bits.
+ * adding up lanes: here lanes are added up in the data's type. All in one fixed order, so that every CPU computes the same
+ * bits.
  */
 #ifndef FASTSGD_HIDDEN_H
 #define FASTSGD_HIDDEN_H
@@ -9,7 +9,6 @@
 #include "adaptive.h"
 
 enum {
-    LONG_RUN = 64,   /* products that a lane takes before the sum goes to double: rows of 1024 columns of float */
     TILE = 4,        /* units that meet some rows at once, or in products twice as many one row; */
     LINES = 4        /* of their weights, that rows are added to at once */
 };

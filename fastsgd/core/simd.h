@@ -1,6 +1,6 @@
 /* Kernels with the widest vectors of the CPU, chosen at run time: dense rows; and prefetching.
  *
- * Sums run in LINE bytes of explicit lanes, RUN products at a time and from there on in double, and are added
+ * Sums run in LINE bytes of explicit lanes, LONG_RUN products at a time and from there on in double, and are added
  * up in one fixed order; the build forbids contraction. So every clone returns the same bits.
  */
 #ifndef FASTSGD_SIMD_H
@@ -126,7 +126,8 @@ static inline void fastsgd_prefetch_two(const void *one, const void *other, ptrd
 
 enum {
     LINE = 64,      /* bytes of running sums of a dot product, */
-    RUN = 16,        /* and products that each takes in the data's type before they go to double */
+    LONG_RUN = 64,   /* and products that each takes in the data's type before they go to double, */
+    RUN = 16,        /* or on CSR rows, whose lanes are fewer; */
     TOGETHER = 5,   /* outputs that read a dense row at once */
     BLOCK = 64      /* outputs that a step with an account takes at once */
 };
@@ -183,20 +184,16 @@ FASTSGD_DEFINE(double, f64)
     {                                                                                              \
         enum { WIDTH = BYTES / sizeof(T), VECTORS = LINE / BYTES, LANES = LINE / sizeof(T) };      \
         const int sums = n + (norm != NULL);                                                       \
-        double sum[TOGETHER + 1][LANES];                                                           \
+        double sum[TOGETHER + 1] = {0};                                                            \
         fastsgd_vector_##TS##_##BYTES cs[TOGETHER] = {{0}}, bj;                                    \
         ptrdiff_t j = 0;                                                                           \
         if (ahead != NULL) /* the last line, where none of the steps may be */                     \
             FASTSGD_PREFETCH(ahead + d - 1);                                                       \
-        for (int i = 0; i < sums; i++) {                                                           \
-            for (int l = 0; l < LANES; l++)                                                        \
-                sum[i][l] = 0;                                                                     \
-            if (i < n && before != NULL)                                                           \
-                for (int l = 0; l < WIDTH; l++)                                                    \
-                    cs[i][l] = (T)c[i];                                                            \
-        }                                                                                          \
+        for (int i = 0; i < n && before != NULL; i++)                                              \
+            for (int l = 0; l < WIDTH; l++)                                                        \
+                cs[i][l] = (T)c[i];                                                                \
         while (j + LANES <= d) {                                                                   \
-            const ptrdiff_t left = (d - j) / LANES, end = j + (left < RUN ? left : RUN) * LANES;   \
+            const ptrdiff_t left = (d - j) / LANES, end = j + (left < LONG_RUN ? left : LONG_RUN) * LANES;\
             fastsgd_vector_##TS##_##BYTES xj, wj, part[TOGETHER + 1][VECTORS] = {{{0}}};           \
             do {                                                                                   \
                 if (ahead != NULL)                                                                 \
@@ -216,24 +213,26 @@ FASTSGD_DEFINE(double, f64)
                         FASTSGD_MULTIPLY_ADD(part[n][v], xj, wj, x + at);                          \
                 }                                                                                  \
             } while ((j += LANES) < end);                                                          \
-            for (int i = 0; i < sums; i++)                                                         \
+            FASTSGD_UNROLL /* so that what has been added up need not be in memory */              \
+            for (int i = 0; i < sums; i++) {                                                       \
+                double lanes[LANES];                                                               \
                 for (int l = 0; l < LANES; l++)                                                    \
-                    sum[i][l] += (double)part[i][l / WIDTH][l % WIDTH];                            \
-        }                                                                                          \
-        for (int i = 0; i < sums; i++) {                                                           \
-            double total;                                                                          \
-            FASTSGD_UNROLL                                                                         \
-            for (int half = LANES / 2; half > 0; half /= 2)                                        \
+                    lanes[l] = (double)part[i][l / WIDTH][l % WIDTH];                              \
                 FASTSGD_UNROLL                                                                     \
-                for (int l = 0; l < half; l++)                                                     \
-                    sum[i][l] += sum[i][l + half];                                                 \
-            total = sum[i][0];                                                                     \
+                for (int half = LANES / 2; half > 0; half /= 2)                                    \
+                    for (int l = 0; l < half; l++)                                                 \
+                        lanes[l] += lanes[l + half];                                               \
+                sum[i] += lanes[0];                                                                \
+            }                                                                                      \
+        }                                                                                          \
+        FASTSGD_UNROLL                                                                             \
+        for (int i = 0; i < sums; i++) {                                                           \
             for (ptrdiff_t l = j; l < d; l++) {                                                    \
                 if (i < n && before != NULL)                                                       \
                     w[i * d + l] += (T)c[i] * before[l];                                           \
-                total += (double)(x[l] * (i < n ? w[i * d + l] : x[l]));                           \
+                sum[i] += (double)(x[l] * (i < n ? w[i * d + l] : x[l]));                          \
             }                                                                                      \
-            *(i < n ? z + i : norm) = total;                                                       \
+            *(i < n ? z + i : norm) = sum[i];                                                      \
         }                                                                                          \
     }                                                                                              \
                                                                                                    \
