@@ -87,8 +87,10 @@ enum { MOST = 8 }; /* vectors of a nonzero's weights at once */
                 for (int l = 0; l < WIDTH; l++)                                                    \
                     sum[i][l] += (double)part[i][l];                                               \
         }                                                                                          \
+        FASTSGD_UNROLL                                                                             \
         for (int i = 0; i < n; i++)                                                                \
-            memcpy(z + (i < n - 1 ? i * WIDTH : last), sum[i], sizeof sum[i]);                     \
+            for (int l = 0; l < WIDTH; l++)                                                        \
+                z[(i < n - 1 ? i * WIDTH : last) + l] = sum[i][l];                                 \
     }                                                                                              \
                                                                                                    \
     TARGET FASTSGD_INLINE void fastsgd_n_axpys_##TS##_##IS##_##BYTES(                              \
