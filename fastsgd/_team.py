@@ -80,13 +80,23 @@ class Crew:
                 self._helpers[i - 1][1].put((work, i, done, stop))
             work(0)
             errors = [error for _ in range(1, size) if (error := done.get()) is not None]
-        except BaseException:
+        except BaseException as caught:
             if stop is not None:
                 stop()
             self._wait_until_idle()
-            raise
+            if not isinstance(caught, InterruptedError):
+                raise
+            errors = [caught]
+            while not done.empty():
+                errors.extend(filter(None, [done.get()]))
         if errors:
-            raise errors[0]
+            # InterruptedError is what a kernel raises when another thread has failed: that one's error says why.
+            cause = next((error for error in errors if not isinstance(error, InterruptedError)), errors[0])
+            errors.clear()  # their tracebacks hold the data, and this frame
+            try:
+                raise cause
+            finally:
+                del cause
 
     def _wait_until_idle(self) -> None:
         """Whatever of the last work was handed out: a job put behind it tells when it is done. For each Ctrl-C anew."""
@@ -99,7 +109,7 @@ class Crew:
                 for _ in alive:
                     idle.get()
                 return
-            except BaseException:  # the first one is raised
+            except BaseException:  # an error is raised anyway
                 continue
 
 

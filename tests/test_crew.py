@@ -54,6 +54,20 @@ def test_an_error_leaves_a_model_and_no_thread(error):
     same(model.set_params(callbacks=None), classifier(n_jobs=3, max_iter=2).fit(X, Y).set_params(max_iter=5))
 
 
+@pytest.mark.parametrize("first", range(3))
+def test_the_error_that_has_stopped_the_others_is_raised(first):
+    stopped = threading.Event()
+
+    def work(i):
+        if i == first:
+            raise MemoryError
+        assert stopped.wait(60)
+        raise InterruptedError
+
+    with _team.Crew() as crew, pytest.raises(MemoryError):
+        crew.do(work, 3, stopped.set)
+
+
 def test_an_error_in_a_thread_is_raised_when_all_have_ended():
     ended = []
 

@@ -296,19 +296,21 @@ def test_csr_with_unsorted_columns_empty_rows_and_stored_zeros(loss):
     assert_close(model.decision_function(messy), model.decision_function(X), 1e-12)
 
 
+@pytest.mark.parametrize("K", [3, 4, 21, 70])
 @pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "normalized", "ftrl", "adam"])
-def test_weights_that_do_not_fit_the_cache(optimizer):
+def test_weights_that_do_not_fit_the_cache(optimizer, K):
     """Memory is asked for them ahead, along rows of any length: of that nothing may show."""
-    rng, d, far = np.random.default_rng(4), 200, 2000
-    X = rng.standard_normal((60, d)) * (rng.random((60, d)) < rng.random((60, 1)))  # from a few columns to nearly all
-    X[[0, 30, 59]] = 0
-    y = rng.integers(0, 4, 60)
+    rng, n, d, far = np.random.default_rng(4), 150, 200, 8000 // K
+    X = rng.standard_normal((n, d)) * (rng.random((n, d)) < rng.random((n, 1)))  # from a few columns to nearly all
+    X[[0, 30, -1]] = 0
+    y = np.arange(n) % K
+    options = {"optimizer": optimizer, "max_iter": 2, "shuffle": True, "random_state": 3}
+    options |= {"early_stopping": True, "validation_fraction": 0.5}
     for dtype, itype in product(PRECISION, (np.int32, np.int64)):
         near = sp.csr_array(X.astype(dtype))
         indptr, columns = near.indptr.astype(itype), near.indices.astype(itype)
-        near = fastsgd.CSR(near.data, columns, indptr, (60, d))
-        apart = fastsgd.CSR(near.data, columns * far, indptr, (60, (d - 1) * far + 1))
-        options = {"optimizer": optimizer, "max_iter": 2, "shuffle": True, "random_state": 3, "early_stopping": True}
+        near = fastsgd.CSR(near.data, columns, indptr, (n, d))
+        apart = fastsgd.CSR(near.data, columns * far, indptr, (n, (d - 1) * far + 1))
         small, large = (estimator("softmax", y, **options).fit(rows, y) for rows in (near, apart))
         np.testing.assert_array_equal(large.coef_[:, ::far], small.coef_)
         assert np.count_nonzero(large.coef_) == np.count_nonzero(small.coef_) > 0

@@ -87,7 +87,9 @@ cdef inline void adaptive_scores(Adaptive* a, const floating* x, const index_t* 
             note_weights(a, columns, nnz, w, K)
             rescale_row(x, columns, nnz, w, K, a.pitch, u, <floating*>a.inverse)
             add_changes(a, columns, nnz, w, K)
-        row_scores_apart(x, columns, nnz, w, K, K if index_t is dense_t else a.pitch, z, ahead)
+        # What `rescale_row` has just read is at hand.
+        row_scores_apart(x, columns, nnz, w, K, K if index_t is dense_t else a.pitch, z,
+                         0 if a.rule.optimizer == NORMALIZED else ahead)
     if a.rule.optimizer == NORMALIZED:
         length = row_norm(<const floating*>u, nnz) + fit_intercept
     elif a.own:

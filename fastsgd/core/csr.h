@@ -1,5 +1,6 @@
 /* CSR rows and K > 1 outputs, whose weights are feature-major: z[k] = sum_j x[j] w[columns[j] pitch + k], and
- * w[columns[j] K + k] += c[k] x[j]. Unless it is 0, memory is asked for the weights of the nonzeros `ahead` of a row.
+ * w[columns[j] K + k] += c[k] x[j]. Unless it is 0, memory is asked for the weights of the nonzero that is `ahead` further
+ * on in the row.
  *
  * Sums run as in simd.h, RUN products at a time in the data's type and from there on in double, in one order whatever
  * the vectors; so the weights are bitwise the same on every CPU. Those of one output, at the end, in that type alone
@@ -17,15 +18,16 @@ enum { MOST = 8 }; /* vectors of a nonzero's weights at once */
     static inline void fastsgd_dots_##TS##_##IS##_plain(const T *x, const I *columns, ptrdiff_t nnz, const T *w,\
                                                         ptrdiff_t K, ptrdiff_t pitch, double *z, ptrdiff_t ahead)\
     {                                                                                              \
-        (void)ahead;                                                                               \
         for (ptrdiff_t k = 0; k < K; k++) {                                                        \
             double sum = 0;                                                                        \
             for (ptrdiff_t j = 0; j < nnz;) {                                                      \
                 const ptrdiff_t end = nnz - j < RUN ? nnz : j + RUN;                               \
                 T part = 0;                                                                        \
-                do                                                                                 \
+                do {                                                                               \
+                    if (ahead > 0 && k == 0)                                                       \
+                        FASTSGD_PREFETCH(w + columns[j + ahead < nnz ? j + ahead : nnz - 1] * pitch);\
                     part += x[j] * w[columns[j] * pitch + k];                                      \
-                while (++j < end);                                                                 \
+                } while (++j < end);                                                               \
                 sum += (double)part;                                                               \
             }                                                                                      \
             z[k] = sum;                                                                            \
@@ -71,7 +73,7 @@ enum { MOST = 8 }; /* vectors of a nonzero's weights at once */
             fastsgd_vector_##TS##_##BYTES part[MOST] = {{0}};                                      \
             do {                                                                                   \
                 const T *cell = w + columns[j] * pitch, xj = x[j];                                 \
-                if (ahead > 0) {                                                                   \
+                if (ahead > 0) { /* a line more, where weights begin late in one, is not worth asking for */\
                     const T *later = w + columns[j + ahead < nnz ? j + ahead : nnz - 1] * pitch;   \
                     FASTSGD_UNROLL                                                                 \
                     for (int i = 0; i < n - 1; i += LINE / BYTES)                                  \

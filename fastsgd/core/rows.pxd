@@ -57,10 +57,10 @@ cdef extern from "checks.h" nogil:
 
 cdef enum:
     SHORT_ROW = 64      # columns below which a call to the vector kernels costs more than it saves,
+    LONG_ROW = 256      # and for the norm, whose inlined loop has vectors too
     LONGEST_PREFETCH = 1024
     WEIGHTS_AHEAD = 64  # nonzeros whose K weights are asked for before their turn,
     FEW_WEIGHTS = 1 << 22   # bytes of weights up to which none are: the CPU is early enough for pages that it knows
-    LONG_ROW = 256      # and for the norm, whose inlined loop has vectors too
 
 
 cdef inline void row_scores(const floating* x, const index_t* columns, Py_ssize_t nnz, const floating* w,
@@ -117,7 +117,7 @@ cdef inline Py_ssize_t weights_ahead(const index_t* columns, Py_ssize_t K, Py_ss
 
 cdef inline void weights_prefetch(const index_t* columns, Py_ssize_t nnz, const floating* w, Py_ssize_t K,
                                   Py_ssize_t pitch, Py_ssize_t ahead) noexcept nogil:
-    """Ask memory for the weights that a row begins with; for its others `row_scores_apart` does."""
+    """Ask memory for K numbers of each feature that a row begins with; `row_scores_apart` asks for the rest."""
     cdef Py_ssize_t j
     for j in range(min(nnz, ahead)):
         fastsgd_prefetch(w + columns[j] * pitch, K * sizeof(floating))

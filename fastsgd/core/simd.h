@@ -126,8 +126,8 @@ static inline void fastsgd_prefetch_two(const void *one, const void *other, ptrd
 
 enum {
     LINE = 64,      /* bytes of running sums of a dot product, */
-    LONG_RUN = 64,   /* and products that each takes in the data's type before they go to double, */
-    RUN = 16,        /* or on CSR rows, whose lanes are fewer; */
+    LONG_RUN = 64,  /* and products that each takes in the data's type before they go to double, */
+    RUN = 16,       /* or where lanes are fewer: on CSR and on short rows; */
     TOGETHER = 5,   /* outputs that read a dense row at once */
     BLOCK = 64      /* outputs that a step with an account takes at once */
 };
@@ -187,8 +187,10 @@ FASTSGD_DEFINE(double, f64)
         double sum[TOGETHER + 1] = {0};                                                            \
         fastsgd_vector_##TS##_##BYTES cs[TOGETHER] = {{0}}, bj;                                    \
         ptrdiff_t j = 0;                                                                           \
-        if (ahead != NULL) /* the last line, where none of the steps may be */                     \
+        if (ahead != NULL) { /* the last lines, where none of the steps may begin */               \
+            FASTSGD_PREFETCH(ahead + d / LANES * LANES - 1);                                       \
             FASTSGD_PREFETCH(ahead + d - 1);                                                       \
+        }                                                                                          \
         for (int i = 0; i < n && before != NULL; i++)                                              \
             for (int l = 0; l < WIDTH; l++)                                                        \
                 cs[i][l] = (T)c[i];                                                                \
