@@ -258,8 +258,8 @@ cdef inline int run(Job* job, Loss loss, const floating* data, const index_t* co
 
 cdef inline void ask_for_weights(const Job* job, const index_t* columns, Py_ssize_t at, const floating* w,
                                  Py_ssize_t pitch) noexcept nogil:
-    """Ask memory for the cells, `pitch` numbers each, that the next row begins with, while the losses keep the CPU busy;
-    of its others `row_scores_apart` asks for the weights."""
+    """Ask memory for the cells, `pitch` numbers each, that the next row begins with, while the losses keep the CPU
+    busy; of its others `row_scores_apart` asks for the weights."""
     cdef Py_ssize_t start, nnz
     if index_t is not dense_t:
         find_row(job, columns, at, &start, &nnz)
