@@ -79,24 +79,23 @@ class Crew:
             for i in range(1, size):
                 self._helpers[i - 1][1].put((work, i, done, stop))
             work(0)
-            errors = [error for _ in range(1, size) if (error := done.get()) is not None]
+            answers = [done.get() for _ in range(1, size)]
         except BaseException as caught:
             if stop is not None:
                 stop()
             self._wait_until_idle()
             if not isinstance(caught, InterruptedError):
                 raise
-            errors = [caught]
+            answers = [caught]
             while not done.empty():
-                errors.extend(filter(None, [done.get()]))
+                answers.append(done.get())
+        errors = [answer for answer in answers if answer is not None]
         if errors:
-            # InterruptedError is what a kernel raises when another thread has failed: that one's error says why.
-            cause = next((error for error in errors if not isinstance(error, InterruptedError)), errors[0])
-            errors.clear()  # their tracebacks hold the data, and this frame
             try:
-                raise cause
+                # InterruptedError is what a kernel raises when another thread has failed: that one's error says why.
+                raise min(errors, key=lambda error: isinstance(error, InterruptedError))
             finally:
-                del cause
+                del answers[:], errors[:]  # their tracebacks hold the data, and this frame
 
     def _wait_until_idle(self) -> None:
         """Whatever of the last work was handed out: a job put behind it tells when it is done. For each Ctrl-C anew."""

@@ -2,11 +2,13 @@
 
 import copy
 import faulthandler
+import gc
 import os
 import queue
 import signal
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -56,16 +58,28 @@ def test_an_error_leaves_a_model_and_no_thread(error):
 
 @pytest.mark.parametrize("first", range(3))
 def test_the_error_that_has_stopped_the_others_is_raised(first):
-    stopped = threading.Event()
+    """And it keeps nothing of the data: no cycle of errors and the frames that they came through."""
 
-    def work(i):
-        if i == first:
-            raise MemoryError
-        assert stopped.wait(60)
-        raise InterruptedError
+    def fail():
+        stopped, data = threading.Event(), np.zeros(1)
 
-    with _team.Crew() as crew, pytest.raises(MemoryError):
-        crew.do(work, 3, stopped.set)
+        def work(i, data=data):
+            if i == first:
+                raise MemoryError
+            assert stopped.wait(60)
+            raise InterruptedError
+
+        with _team.Crew() as crew:
+            try:
+                crew.do(work, 3, stopped.set)
+            except MemoryError:
+                return weakref.ref(data)
+
+    gc.disable()
+    try:
+        assert fail()() is None
+    finally:
+        gc.enable()
 
 
 def test_an_error_in_a_thread_is_raised_when_all_have_ended():
