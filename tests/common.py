@@ -12,6 +12,8 @@ SCHEDULES = ("constant", "optimal", "invscaling", "adaptive", "pa1", "pa2")
 JOINT = ("softmax", "multiclass_hinge", "multiclass_perceptron")
 REAL = ("squared_error", "huber", "epsilon_insensitive", "squared_epsilon_insensitive")
 ONE_SCORE = tuple(name for name in LOSSES if name not in JOINT)
+# Strong enough that the steps of 'optimal' start at 2 and that l1 truncates.
+ALPHA = 0.05
 PRECISION = {np.float64: 1e-10, np.float32: 1e-4}  # relative to the largest coefficient
 LAYOUTS = ("dense", "csr32", "csr64")
 CASES = [  # losses, and the classes to train them on
