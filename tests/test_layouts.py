@@ -67,6 +67,30 @@ def test_weights_that_do_not_fit_the_cache(optimizer, K):
         assert large.validation_scores_ == small.validation_scores_
 
 
+@pytest.mark.parametrize("kept", [{"penalty": "l1"}, {"penalty": "elasticnet"}, {"average": True}, {"average": 100}])
+@pytest.mark.parametrize("itype", [np.int32, np.int64])
+@pytest.mark.parametrize("dtype", PRECISION)
+def test_weights_beside_what_is_kept_of_them(dtype, itype, kept):
+    """One output's share cells while a pass is long for so many columns: spread over more, they must learn the same."""
+    rng, n, d, far = np.random.default_rng(5), 300, 40, 200
+    tidy = sp.csr_array(rng.standard_normal((n, d)) * (rng.random((n, d)) < rng.random((n, 1))))
+    tidy.data[rng.random(tidy.nnz) < 0.1] = 0  # stored
+    some = rng.random(n) < 0.3  # rows with columns in any order, one of them maybe twice
+    for begin, end in zip(tidy.indptr[:-1][some], tidy.indptr[1:][some], strict=True):
+        tidy.indices[begin:end] = rng.integers(0, d, end - begin)
+    values, columns, indptr = tidy.data.astype(dtype), tidy.indices.astype(itype), tidy.indptr.astype(itype)
+    near = fastsgd.CSR(values, columns, indptr, (n, d))
+    apart = fastsgd.CSR(values, columns * far, indptr, (n, (d - 1) * far + 1))
+    y = (tidy @ rng.standard_normal(d) > 0).astype(int)
+    for loss, alpha in product(("log_loss", "hinge"), (1e-3, 0.03)):  # then the scale is folded into the weights
+        options = {"alpha": alpha, "eta0": 0.5, "penalty": "l2", **kept}
+        small, large = (estimator(loss, y, **options).fit(rows, y) for rows in (near, apart))
+        np.testing.assert_array_equal(large.coef_[:, ::far], small.coef_)
+        np.testing.assert_array_equal(large.intercept_, small.intercept_)
+        assert np.count_nonzero(large.coef_) == np.count_nonzero(small.coef_) > 0
+        np.testing.assert_allclose(large.loss_curve_, small.loss_curve_, rtol=PRECISION[dtype])
+
+
 def test_values_beyond_the_last_row_are_not_read():
     X, y, _ = make_data()
     A = sp.csr_array(X)

@@ -18,6 +18,7 @@ CASES = {
     "csr, 3 classes": (400_000, 1000, 10, "f4", "i8", "SGDClassifier('softmax', {})", 0),
     "csr, columns": (1000, 5_000_000, 10, "f4", "i4", "SGDClassifier('log_loss', {})", 0),
     "csr, l1": (1000, 5_000_000, 10, "f4", "i4", "SGDClassifier('log_loss', penalty='l1', {})", 1),
+    "csr, l1, in cells": (400_000, 400_000, 20, "f4", "i4", "SGDClassifier('log_loss', penalty='l1', {})", 1),
     # The running sum, the mean, and the copy by which a change of coef_ in place is noticed.
     "csr, average": (1000, 5_000_000, 10, "f4", "i4", "SGDClassifier('log_loss', average=True, {})", 3),
 }

@@ -1,5 +1,5 @@
-/* Cells of a row with one output, 2 or 4 numbers at each column, as a matrix of as many rows; and back. By 4 x 4
- * transposes, of which a wide vector does two side by side.
+/* Cells of a row with one output, 2 or 4 numbers at each column, as a matrix of as many rows; and back. Those of 4
+ * by 4 x 4 transposes, of which a wide vector does two side by side.
  */
 #ifndef FASTSGD_CELLS_H
 #define FASTSGD_CELLS_H
@@ -118,6 +118,67 @@ FASTSGD_DEFINE_CELLS(float, f32, int64_t, i64, 8, fastsgd_vector_f32_32, FASTSGD
 #define FASTSGD_WHOLE_f64(kernel, IS, arguments) 0
 #endif
 
+/* As many cells of two numbers as 16 bytes take of either. */
+#ifdef FASTSGD_SHUFFLES
+typedef float fastsgd_eight_f32 FASTSGD_VECTOR(float, 2);
+
+#define FASTSGD_LOAD_PAIRS_f32(columns, w, first, second)                                          \
+    do {                                                                                           \
+        fastsgd_eight_f32 cell0, cell1, cell2, cell3;                                              \
+        fastsgd_sixteen_f32 low, high;                                                             \
+        FASTSGD_LOAD(cell0, (w) + 2 * (ptrdiff_t)(columns)[0]);                                    \
+        FASTSGD_LOAD(cell1, (w) + 2 * (ptrdiff_t)(columns)[1]);                                    \
+        FASTSGD_LOAD(cell2, (w) + 2 * (ptrdiff_t)(columns)[2]);                                    \
+        FASTSGD_LOAD(cell3, (w) + 2 * (ptrdiff_t)(columns)[3]);                                    \
+        low = __builtin_shufflevector(cell0, cell1, 0, 1, 2, 3);                                   \
+        high = __builtin_shufflevector(cell2, cell3, 0, 1, 2, 3);                                  \
+        (first) = __builtin_shufflevector(low, high, 0, 2, 4, 6);                                  \
+        (second) = __builtin_shufflevector(low, high, 1, 3, 5, 7);                                 \
+    } while (0)
+#define FASTSGD_STORE_PAIRS_f32(columns, w, first, second)                                         \
+    do {                                                                                           \
+        const fastsgd_sixteen_f32 low = FASTSGD_LOW_4(first, second), high = FASTSGD_HIGH_4(first, second);\
+        const fastsgd_eight_f32 cell0 = __builtin_shufflevector(low, low, 0, 1);                   \
+        const fastsgd_eight_f32 cell1 = __builtin_shufflevector(low, low, 2, 3);                   \
+        const fastsgd_eight_f32 cell2 = __builtin_shufflevector(high, high, 0, 1);                 \
+        const fastsgd_eight_f32 cell3 = __builtin_shufflevector(high, high, 2, 3);                 \
+        memcpy((w) + 2 * (ptrdiff_t)(columns)[0], &cell0, sizeof cell0);                           \
+        memcpy((w) + 2 * (ptrdiff_t)(columns)[1], &cell1, sizeof cell1);                           \
+        memcpy((w) + 2 * (ptrdiff_t)(columns)[2], &cell2, sizeof cell2);                           \
+        memcpy((w) + 2 * (ptrdiff_t)(columns)[3], &cell3, sizeof cell3);                           \
+    } while (0)
+#define FASTSGD_LOAD_PAIRS_f64(columns, w, first, second)                                          \
+    do {                                                                                           \
+        fastsgd_sixteen_f64 cell0, cell1;                                                          \
+        FASTSGD_LOAD(cell0, (w) + 2 * (ptrdiff_t)(columns)[0]);                                    \
+        FASTSGD_LOAD(cell1, (w) + 2 * (ptrdiff_t)(columns)[1]);                                    \
+        (first) = __builtin_shufflevector(cell0, cell1, 0, 2);                                     \
+        (second) = __builtin_shufflevector(cell0, cell1, 1, 3);                                    \
+    } while (0)
+#define FASTSGD_STORE_PAIRS_f64(columns, w, first, second)                                         \
+    do {                                                                                           \
+        const fastsgd_sixteen_f64 cell0 = __builtin_shufflevector(first, second, 0, 2);            \
+        const fastsgd_sixteen_f64 cell1 = __builtin_shufflevector(first, second, 1, 3);            \
+        memcpy((w) + 2 * (ptrdiff_t)(columns)[0], &cell0, sizeof cell0);                           \
+        memcpy((w) + 2 * (ptrdiff_t)(columns)[1], &cell1, sizeof cell1);                           \
+    } while (0)
+#else
+#define FASTSGD_LOAD_PAIRS(columns, w, first, second)                                              \
+    for (size_t lane = 0; lane < sizeof(first) / sizeof((w)[0]); lane++) {                         \
+        (first)[lane] = (w)[2 * (ptrdiff_t)(columns)[lane]];                                       \
+        (second)[lane] = (w)[2 * (ptrdiff_t)(columns)[lane] + 1];                                  \
+    }
+#define FASTSGD_STORE_PAIRS(columns, w, first, second)                                             \
+    for (size_t lane = 0; lane < sizeof(first) / sizeof((w)[0]); lane++) {                         \
+        (w)[2 * (ptrdiff_t)(columns)[lane]] = (first)[lane];                                       \
+        (w)[2 * (ptrdiff_t)(columns)[lane] + 1] = (second)[lane];                                  \
+    }
+#define FASTSGD_LOAD_PAIRS_f32 FASTSGD_LOAD_PAIRS
+#define FASTSGD_LOAD_PAIRS_f64 FASTSGD_LOAD_PAIRS
+#define FASTSGD_STORE_PAIRS_f32 FASTSGD_STORE_PAIRS
+#define FASTSGD_STORE_PAIRS_f64 FASTSGD_STORE_PAIRS
+#endif
+
 #define FASTSGD_DEFINE_GATHER(T, TS, I, IS)                                                        \
     FASTSGD_UNUSED static void fastsgd_gather_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, const T *w,\
                                                           ptrdiff_t pitch, int used, T *out)       \
@@ -125,6 +186,12 @@ FASTSGD_DEFINE_CELLS(float, f32, int64_t, i64, 8, fastsgd_vector_f32_32, FASTSGD
         ptrdiff_t e = 0;                                                                           \
         (void)x;                                                                                   \
         if (pitch == 2) {                                                                          \
+            for (; e + FASTSGD_LANES(T) <= nnz; e += FASTSGD_LANES(T)) {                           \
+                fastsgd_sixteen_##TS first, second;                                                \
+                FASTSGD_LOAD_PAIRS_##TS(columns + e, w, first, second);                            \
+                memcpy(out + e, &first, sizeof first);                                             \
+                memcpy(out + nnz + e, &second, sizeof second);                                     \
+            }                                                                                      \
             for (; e < nnz; e++) {                                                                 \
                 out[e] = w[2 * (ptrdiff_t)columns[e]];                                             \
                 out[nnz + e] = w[2 * (ptrdiff_t)columns[e] + 1];                                   \
@@ -142,6 +209,12 @@ FASTSGD_DEFINE_CELLS(float, f32, int64_t, i64, 8, fastsgd_vector_f32_32, FASTSGD
         ptrdiff_t e = 0;                                                                           \
         (void)x;                                                                                   \
         if (pitch == 2) {                                                                          \
+            for (; e + FASTSGD_LANES(T) <= nnz; e += FASTSGD_LANES(T)) {                           \
+                fastsgd_sixteen_##TS first, second;                                                \
+                FASTSGD_LOAD(first, in + e);                                                       \
+                FASTSGD_LOAD(second, in + nnz + e);                                                \
+                FASTSGD_STORE_PAIRS_##TS(columns + e, w, first, second);                           \
+            }                                                                                      \
             for (; e < nnz; e++) {                                                                 \
                 w[2 * (ptrdiff_t)columns[e]] = in[e];                                              \
                 w[2 * (ptrdiff_t)columns[e] + 1] = in[nnz + e];                                    \

@@ -303,7 +303,7 @@ cdef inline void multiply(Job* job, double e) noexcept nogil:
         job.product = 0
 
 
-cdef inline double shrink(Job* job, double eta, floating* w, floating* average) noexcept nogil:
+cdef inline double shrink(Job* job, double eta, floating* w, floating* average, Py_ssize_t apart) noexcept nogil:
     """The l2 part of a step, one scalar in front of the weights; returns the factor."""
     cdef double keep = 1 - eta * job.l2
     keep = keep if keep > 0 else 0.0
@@ -311,19 +311,20 @@ cdef inline double shrink(Job* job, double eta, floating* w, floating* average) 
     job.sum_squares *= keep * keep
     job.sum_abs *= keep
     if rare(job.scale < (SMALLEST_SCALE if average == NULL else SMALLEST_AVERAGED)):
-        fold_scale(&job.scale, &job.average_scale, w, average, job.size)
+        fold_scale(&job.scale, &job.average_scale, w, average, job.size, apart)
     return keep
 
 
 cdef inline void fold_scale(double* scale, double* average_scale, floating* w, floating* average,
-                            Py_ssize_t size) noexcept nogil:
-    """Multiply the scale into the weights; the sum of the averaged iterates stays what it is."""
+                            Py_ssize_t size, Py_ssize_t apart) noexcept nogil:
+    """Multiply the scale into the weights, `apart` numbers from one to the next as their averages are; the sum of the
+    averaged iterates stays what it is."""
     cdef Py_ssize_t i
     if average != NULL:
         for i in range(size):
-            average[i] -= <floating>(average_scale[0] * w[i])
+            average[i * apart] -= <floating>(average_scale[0] * w[i * apart])
         average_scale[0] = 0.0
-    multiply_by(w, size, scale[0])
+    multiply_by(w, size, apart, scale[0])
     scale[0] = 1.0
 
 

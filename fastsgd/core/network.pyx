@@ -207,7 +207,7 @@ cdef inline int descend(Job* job, Hidden* hidden, const floating* data, const in
                         Py_ssize_t size, floating* w1, floating* w2, const floating* y) except -1 nogil:
     """The step of a batch, of one size for all weights."""
     cdef Py_ssize_t i, h = hidden.units, K = job.K
-    cdef double change, eta = step_size(&job.rule, job.step), keep = shrink(job, eta, w1, <floating*>NULL)
+    cdef double change, eta = step_size(&job.rule, job.step), keep = shrink(job, eta, w1, <floating*>NULL, 1)
     cdef Account account = Account(0, job.scale, 0, 0, 0)
     if job.counted:
         account.sum_squares -= row_norm(w2, h * K)
@@ -234,7 +234,7 @@ cdef inline int move_units(Job* job, Hidden* hidden, const floating* data, const
     for i in range(size if index_t is not dense_t else 0):
         find_row(job, columns, first + i, &start, &nnz)
         if job.counted:
-            row_step(data + start, columns + start, nnz, w, <floating*>NULL, <floating*>NULL, h, hidden.e + i * h,
+            row_step(data + start, columns + start, nnz, w, <floating*>NULL, <floating*>NULL, h, h, hidden.e + i * h,
                      account)
         else:
             row_add(data + start, columns + start, nnz, w, h, hidden.e + i * h)

@@ -42,14 +42,14 @@ cdef extern from "steps.h" nogil:
     ctypedef struct Account "fastsgd_account":
         double due, scale, average_scale, sum_squares, sum_abs
 
-    void row_step "fastsgd_step"(...)   # (x, columns, nnz, w, received, average, K, c, account)
-    void row_average "fastsgd_average"(...)     # (x, columns, nnz, w, average, K, c, average_scale)
+    void row_step "fastsgd_step"(...)   # (x, columns, nnz, w, received, average, K, pitch, c, account)
+    void row_average "fastsgd_average"(...)     # (x, columns, nnz, w, average, K, pitch, c, average_scale)
     void settle_all "fastsgd_settle"(...)   # (w, received, average, n, account)
 
 cdef extern from "simd.h" nogil:
     bint rare "FASTSGD_RARE"(bint condition)    # says that a condition hardly ever holds
     double in_register "fastsgd_in_register"(double x)
-    void multiply_by "fastsgd_multiply_by"(...)     # (w, n, scale)
+    void multiply_by "fastsgd_multiply_by"(...)     # (w, n, apart, scale)
 
 cdef extern from "checks.h" nogil:
     int fastsgd_any_outside_u32(const uint32_t* columns, Py_ssize_t n, uint32_t d)

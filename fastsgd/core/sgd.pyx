@@ -30,6 +30,10 @@ from .state cimport Settings, State, Totals
 
 import numpy as np
 
+cdef enum:
+    NONZEROS_PER_PAIR = 16      # from which on copies of all weights are a small part of a pass,
+    MOST_PAIRS = 1 << 22        # and bytes up to which they are a small part of the memory
+
 # Tags: one output and one row a step, known when compiling, so that no loop over either remains; or any number.
 cdef struct one_t:
     char unused
@@ -63,6 +67,7 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
         NULL, (min(settings.batch_size, order.shape[0]) + 3) * K * sizeof(double))
     cdef double[::1] bias_cell
     cdef floating[::1] gradient, workspace
+    cdef floating[:, ::1] pairs = None
     cdef floating* running = NULL
     cdef floating* got = NULL
     cdef Py_ssize_t longest, number = 0
@@ -97,23 +102,48 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
         longest = longest_row(&job, &indices[0])
         workspace = np.empty(divide_workspace(&job.adaptive, K, longest, running), state.weights.dtype)
         divide_workspace(&job.adaptive, K, longest, &workspace[0])
+    elif index_t is not dense_t and rounds is None and K == 1 and job.batch == 1:
+        cells = pair(state, data.shape[0] / (len(indptr) - 1.0) * order.shape[0])
+        pairs = cells
     with nogil:
         if settings.optimizer != SGD:
-            run(&job, loss, &data[0], &indices[0], &targets[0, 0], &weights[0], running, got, <adaptive_t*>NULL)
+            run(&job, loss, &data[0], &indices[0], &targets[0, 0], &weights[0], running, got, 1, <adaptive_t*>NULL)
             more = False    # their copies are merged in Python
         while more:
             if rounds is not None:
                 rounds.take(thread, number, &order[0], &job)
-            if K == 1 and job.batch == 1:
-                run(&job, loss, &data[0], &indices[0], &targets[0, 0], &weights[0], running, got, <one_t*>NULL)
+            if index_t is not dense_t and pairs is not None:
+                run(&job, loss, &data[0], &indices[0], &targets[0, 0], &pairs[0, 0],
+                    &pairs[0, 1] if running != NULL else NULL, &pairs[0, 1] if got != NULL else NULL, 2, <one_t*>NULL)
+            elif K == 1 and job.batch == 1:
+                run(&job, loss, &data[0], &indices[0], &targets[0, 0], &weights[0], running, got, 1, <one_t*>NULL)
             else:
-                run(&job, loss, &data[0], &indices[0], &targets[0, 0], &weights[0], running, got, <many_t*>NULL)
+                run(&job, loss, &data[0], &indices[0], &targets[0, 0], &weights[0], running, got, 1, <many_t*>NULL)
             more = rounds is not None and rounds.give(thread, number, &job)
             number += 1
     close_job(&job, state, totals)
+    if pairs is not None:
+        state.weights[:], beside(state)[:] = cells.T
     if settings.optimizer != SGD:
         state.bias[:], state.bias_memory[:] = cells[:K], cells[K : state.pitch]
         state.rows, state.lengths = job.adaptive.rows, job.adaptive.lengths
+
+
+cdef object beside(State state):
+    """What training keeps of each weight, if that is one number; or None."""
+    if state.average is None:
+        return state.received
+    return state.average if state.received is None else None
+
+
+cdef object pair(State state, double nonzeros):
+    """The weights and what is kept beside them, (d, 2), if a pass over so many nonzeros repays the copies; or None."""
+    other = beside(state)
+    if other is None or nonzeros < NONZEROS_PER_PAIR * len(other) or 2 * other.nbytes > MOST_PAIRS:
+        return None
+    cells = np.empty((len(other), 2), other.dtype)
+    cells[:, 0], cells[:, 1] = state.weights, other
+    return cells
 
 
 cdef void open_rule(Adaptive* a, Settings settings):
@@ -196,8 +226,12 @@ cdef void close_job(Job* job, State state, Totals totals):
 
 
 cdef inline int run(Job* job, Loss loss, const floating* data, const index_t* columns, const floating* targets,
-                    floating* w, floating* average, floating* received, const outputs_t* tag) except -1 nogil:
-    """Batch after batch: score its rows at the same weights, then make one step with the mean derivative."""
+                    floating* w, floating* average, floating* received, Py_ssize_t apart,
+                    const outputs_t* tag) except -1 nogil:
+    """Batch after batch: score its rows at the same weights, then make one step with the mean derivative.
+
+    `apart` is 1 when compiling; or 2 where each weight and what is kept beside it are neighbours.
+    """
     cdef Py_ssize_t K = 1 if outputs_t is one_t else job.K, batch = 1 if outputs_t is one_t else job.batch
     cdef Py_ssize_t first = 0, size, i, row = 0, start = 0, nnz = 0
     cdef bint by_kernel, finite
@@ -222,7 +256,7 @@ cdef inline int run(Job* job, Loss loss, const floating* data, const index_t* co
                                 job.ahead)
             else:
                 if outputs_t is one_t and index_t is not dense_t:
-                    z[0] = dot(data + start, columns + start, nnz, w, <Py_ssize_t>1, &job.norm)
+                    z[0] = dot(data + start, columns + start, nnz, w, apart, &job.norm)
                 elif index_t is dense_t and job.scored:
                     job.scored = False
                 elif by_kernel:
@@ -250,7 +284,7 @@ cdef inline int run(Job* job, Loss loss, const floating* data, const index_t* co
                 extend_average(job, K)
         else:
             descend(job, data, columns, first, size, start, nnz, z, g,
-                    &slope if outputs_t is one_t else <floating*>NULL, move, w, average, received, tag)
+                    &slope if outputs_t is one_t else <floating*>NULL, move, w, average, received, apart, tag)
         job.step += 1
         first += size
     return 0
@@ -268,7 +302,7 @@ cdef inline void ask_for_weights(const Job* job, const index_t* columns, Py_ssiz
 
 cdef inline int descend(Job* job, const floating* data, const index_t* columns, Py_ssize_t first, Py_ssize_t size,
                         Py_ssize_t start, Py_ssize_t nnz, double* z, const double* g, const floating* slope,
-                        double* move, floating* w, floating* average, floating* received,
+                        double* move, floating* w, floating* average, floating* received, Py_ssize_t apart,
                         const outputs_t* tag) except -1 nogil:
     """The step of a batch whose rows are scored; start, nnz, z and slope (NULL unless K = 1) are a single row's."""
     cdef Py_ssize_t K = 1 if outputs_t is one_t else job.K, batch = 1 if outputs_t is one_t else job.batch, i
@@ -276,7 +310,7 @@ cdef inline int descend(Job* job, const floating* data, const index_t* columns, 
     cdef bint moves, plain = not job.counted
     cdef Account account
     eta = step_size(&job.rule, job.step)
-    keep = shrink(job, eta, w, average)
+    keep = shrink(job, eta, w, average, apart)
     if received != NULL:
         job.penalty_total += eta * job.l1
     if not plain:
@@ -289,10 +323,10 @@ cdef inline int descend(Job* job, const floating* data, const index_t* columns, 
                 look_at_signals(job, nnz * K)
         if outputs_t is one_t:
             copied = move[0]    # given to calls, so that `move` need not be memory (see `evaluate_one`)
-        if plain and average != NULL and job.average_scale != 0:
+        if plain and average != NULL and (apart > 1 or job.average_scale != 0):
             if moves:
-                row_average(data + start, columns + start, nnz, w, average, K, &copied if outputs_t is one_t else move,
-                            job.average_scale)
+                row_average(data + start, columns + start, nnz, w, average, K, K * apart,
+                            &copied if outputs_t is one_t else move, job.average_scale)
         elif plain:
             # Long dense rows: the next one is scored while the weights are at hand.
             if index_t is dense_t and moves and batch == 1 and first + 1 < job.rows and nnz >= SHORT_ROW:
@@ -304,13 +338,13 @@ cdef inline int descend(Job* job, const floating* data, const index_t* columns, 
         elif moves or (batch == 1 and received != NULL):
             # l1 comes after the moves of all the batch's rows.
             row_step(data + start, columns + start, nnz, w, received if batch == 1 else <floating*>NULL, average,
-                     K, &copied if outputs_t is one_t else move, &account)
+                     K, K * apart, &copied if outputs_t is one_t else move, &account)
     if batch > 1 and received != NULL:
         for i in range(K):
             move[i] = 0
         for i in range(size):
             row = find_row(job, columns, first + i, &start, &nnz)
-            row_step(data + start, columns + start, nnz, w, received, average, K, move, &account)
+            row_step(data + start, columns + start, nnz, w, received, average, K, K, move, &account)
     if job.counted:
         job.sum_squares += account.sum_squares * job.scale * job.scale
         job.sum_abs += account.sum_abs * job.scale

@@ -364,12 +364,16 @@ FASTSGD_DEFINE_DENSE(double, f64, 64, __attribute__((target("arch=x86-64-v4"))))
 FASTSGD_DEFINE_WIDEST(float, f32)
 FASTSGD_DEFINE_WIDEST(double, f64)
 
-/* w *= scale, as a product of doubles */
+/* w *= scale, as a product of doubles; for n numbers that are `apart` */
 #define FASTSGD_DEFINE_MULTIPLY_BY(T, TS)                                                          \
-    FASTSGD_KERNEL void fastsgd_multiply_by_##TS(T *w, ptrdiff_t n, double scale)                  \
+    FASTSGD_KERNEL void fastsgd_multiply_by_##TS(T *w, ptrdiff_t n, ptrdiff_t apart, double scale) \
     {                                                                                              \
-        for (ptrdiff_t i = 0; i < n; i++)                                                          \
-            w[i] = (T)(scale * (double)w[i]);                                                      \
+        if (apart == 1)                                                                            \
+            for (ptrdiff_t i = 0; i < n; i++)                                                      \
+                w[i] = (T)(scale * (double)w[i]);                                                  \
+        else                                                                                       \
+            for (ptrdiff_t i = 0; i < n; i++)                                                      \
+                w[i * apart] = (T)(scale * (double)w[i * apart]);                                  \
     }
 
 FASTSGD_DEFINE_MULTIPLY_BY(float, f32)

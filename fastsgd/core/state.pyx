@@ -182,7 +182,7 @@ def settle(State state, floating[::1] weights):
         if received is not None:
             settle_all(&weights[0], &received[0], running, weights.shape[0], &account)
         if state.scale != 1:
-            fold_scale(&state.scale, &state.average_scale, &weights[0], running, weights.shape[0])
+            fold_scale(&state.scale, &state.average_scale, &weights[0], running, weights.shape[0], 1)
 
 
 def measure(State state, const floating[::1] weights):
