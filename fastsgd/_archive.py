@@ -9,6 +9,7 @@ import numpy as np
 
 from ._arrays import Array
 from ._sklearn import Estimator
+from ._threads import one_at_a_time
 from .core import checks
 from .core.state import STATE_FIELDS, State
 from .io import PathLike, load_archive, save_archive
@@ -51,6 +52,7 @@ class Archived(Estimator):
         """
         save_archive(path, *self.to_archive())
 
+    @one_at_a_time
     def to_archive(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """The model as `fastsgd.io.save_archive` takes it: a header for JSON, and arrays. Errors as for `save`."""
         self._coefficients()

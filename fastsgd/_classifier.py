@@ -11,6 +11,7 @@ from . import _validation as check
 from ._arrays import Array
 from ._labels import Task, class_task, combine_weights, encode, encode_known, encode_targets, label_task
 from ._probabilities import PROBABILISTIC, log_probabilities, probabilities
+from ._threads import one_at_a_time
 from ._trained import Trained
 from ._validation import Rows
 from .core.scores import winners
@@ -29,6 +30,7 @@ class Classifier(Trained):
         """The loss where a row has one label."""
         return self.loss
 
+    @one_at_a_time
     def _fit_labels(self, X: Any, y: Any, sample_weight: Any, **initial: Any) -> Self:
         """What `fit` does; `initial` goes to `_starting_state`."""
         self._check_parameters()
@@ -42,6 +44,7 @@ class Classifier(Trained):
         task.truth = task.truth[:0].copy()  # two bytes a row, of no more use
         return self._fit(rows, task, weights, state, epochs=self.max_iter, validation=validation, fitted=fitted, X=X)
 
+    @one_at_a_time
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Make one pass over a chunk of the data, going on from the present state.
 

@@ -9,6 +9,7 @@ import numpy as np
 from . import _validation as check
 from ._arrays import Array
 from ._labels import Task
+from ._threads import one_at_a_time
 from ._trained import Trained
 from ._validation import Rows
 from .losses import get_loss
@@ -19,6 +20,7 @@ class Regressor(Trained):
 
     _estimator_type = "regressor"
 
+    @one_at_a_time
     def _fit_targets(self, X: Any, y: Any, sample_weight: Any, **initial: Any) -> Self:
         """What `fit` does; `initial` goes to `_starting_state`."""
         self._check_parameters()
@@ -29,6 +31,7 @@ class Regressor(Trained):
         validation = self._hold_out(rows, task, weights, weights, fitted) if self.early_stopping else None
         return self._fit(rows, task, weights, state, epochs=self.max_iter, validation=validation, fitted=fitted, X=X)
 
+    @one_at_a_time
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Make one pass over a chunk of the data, going on from the present state.
 

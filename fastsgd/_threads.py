@@ -1,13 +1,48 @@
-"""Threads for one call: how many, and running them. None outlives the call, so nothing is in the way of a fork."""
+"""Threads for one call: how many, and running them. None outlives the call, so nothing is in the way of a fork.
+And the lock by which calls of several threads that change one estimator wait for each other.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 Piece = TypeVar("Piece")
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+LOCK = "_lock"  # an attribute of estimators; in a child process, to which no thread gives back what it held, another
+
+
+def _name_locks_anew() -> None:
+    global LOCK
+    LOCK = f"_lock{os.getpid()}"
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_name_locks_anew)
+
+
+def lock_of(estimator: Any) -> Any:
+    """The lock of whoever changes the estimator or makes `coef_` of what it has learnt."""
+    return vars(estimator).setdefault(LOCK, threading.RLock())
+
+
+def without_locks(attributes: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in attributes.items() if not name.startswith("_lock")}
+
+
+def one_at_a_time(method: Method) -> Method:
+    """A method that waits while another thread is in one that changes the estimator: kernels trust what they find."""
+
+    @wraps(method)
+    def alone(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with lock_of(self):
+            return method(self, *args, **kwargs)
+
+    return cast(Method, alone)
 
 
 def count_threads(n_jobs: int | None) -> int:

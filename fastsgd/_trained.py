@@ -18,7 +18,7 @@ from ._scales import scale_columns
 from ._sklearn import ConvergenceWarning, warn
 from ._states import restore
 from ._team import Piece
-from ._threads import count_threads
+from ._threads import count_threads, lock_of, without_locks
 from ._training import (
     BLOCKS,
     Divergence,
@@ -58,8 +58,9 @@ class Solution:
             return self
         if "_state" not in vars(model):
             raise AttributeError(f"{kind.__name__!r} object has no attribute {self.name!r}", name=self.name, obj=model)
-        model._publish()
-        return vars(model)[self.name]
+        with lock_of(model):
+            model._publish()
+            return vars(model)[self.name]
 
 
 class Trained(Common, Archived):
@@ -200,7 +201,8 @@ class Trained(Common, Archived):
 
     def _publish(self) -> None:
         """Set what the state stands for, but for what the caller has set already."""
-        vars(self).update(self._published_by(self._state) | vars(self))
+        mine = vars(self)
+        mine.update({name: value for name, value in self._published_by(self._state).items() if name not in mine})
 
     def _withdraw(self) -> None:
         if not self._is_unseen():
@@ -320,7 +322,7 @@ class Trained(Common, Archived):
         return rows
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = dict(vars(self))
+        kept = without_locks(vars(self))
         if self._is_published():
             for name in (*self._solution, "_published"):
                 kept.pop(name, None)

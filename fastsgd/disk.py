@@ -105,8 +105,14 @@ def load_csr(path: PathLike, *, verify: bool = False) -> tuple[CSR, Array | None
 
 def open_csr(path: PathLike, *, verify: bool = False) -> tuple[tuple[int, int], dict[str, Any], dict[str, Array]]:
     """Shape, what the writer noted, and the arrays by name, mapped."""
-    header = _read_index(path)
-    arrays = {name: _map(path, name, entry, verify) for name, entry in header["arrays"].items()}
+    while True:
+        header = _read_index(path)
+        try:
+            arrays = {name: _map(path, name, entry, verify) for name, entry in header["arrays"].items()}
+            break
+        except FileNotFoundError:
+            if _read_index(path) == header:  # else a writer has just replaced the rows
+                raise
     n, _ = shape = (int(header["shape"][0]), int(header["shape"][1]))
     sizes = {"indptr": n + 1, "data": header["nnz"], "indices": header["nnz"], "y": n}
     for name in (*list(sizes)[:3], *arrays):

@@ -86,6 +86,9 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
     cdef Job job
     if order.shape[0] == 0:
         return
+    if settings.optimizer != state.optimizer or (
+            index_t is not dense_t and settings.optimizer != SGD and settings.batch_size > 1 and gradient is None):
+        raise ValueError("the estimator's parameters were changed while it trained")
     if settings.optimizer != SGD:
         bias = np.concatenate([state.bias, state.bias_memory, np.zeros(h + K)])
     job = open_job(loss, settings, state, order, row_bounds(indptr, d), targets.shape[1], sample_weight, K,

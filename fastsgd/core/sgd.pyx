@@ -75,6 +75,9 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
     cdef Job job
     if order.shape[0] == 0:
         return
+    if settings.optimizer != state.optimizer or (
+            settings.optimizer != SGD and settings.batch_size > 1 and state.gradient is None):
+        raise ValueError("the estimator's parameters were changed while it trained")
     if average is not None:
         running = &average[0]
     if received is not None:
