@@ -45,11 +45,12 @@ class LinearSGD(Parameters, Trained):
             state.average = np.zeros(state.width * state.features, state.weights.dtype) if average else None
             state.average_bias = np.zeros_like(state.bias) if average else None
             state.average_scale = state.averaged = 0
-        l1 = self.optimizer == "sgd" and self.penalty in ("l1", "elasticnet")
+        # What fits the state: another thread may have changed the parameter since.
+        l1 = not state.optimizer and self.penalty in ("l1", "elasticnet")
         if l1 != (state.received is not None):
             state.received, state.penalty_total = np.zeros_like(state.weights) if l1 else None, 0
             state.sum_squares = np.inf
-        batches = self.optimizer != "sgd" and self.batch_size > 1
+        batches = bool(state.optimizer) and self.batch_size > 1
         if batches != (state.gradient is not None):
             state.gradient = np.zeros(state.width * state.features, state.weights.dtype) if batches else None
 

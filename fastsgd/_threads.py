@@ -31,7 +31,8 @@ def lock_of(estimator: Any) -> Any:
 
 
 def without_locks(attributes: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in attributes.items() if not name.startswith("_lock")}
+    """A copy; made in one go, since other threads may set attributes."""
+    return {name: value for name, value in attributes.copy().items() if not name.startswith("_lock")}
 
 
 def one_at_a_time(method: Method) -> Method:

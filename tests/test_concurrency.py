@@ -110,6 +110,17 @@ def test_parameters_that_change_during_a_call_are_refused(kind, monkeypatch):
             model.partial_fit(sp.csr_array(X), Y, classes=[0, 1])
 
 
+def test_an_optimizer_that_changes_when_the_state_is_made(monkeypatch):
+    model = SGDClassifier(optimizer="adagrad").partial_fit(X, Y, classes=[0, 1])
+    state = model._state_now()
+    model.set_params(optimizer="sgd", penalty="l1")
+    monkeypatch.setattr(model, "_state_now", lambda: state)
+    with pytest.raises(ValueError, match="parameters were changed while it trained"):
+        model.partial_fit(X, Y)
+    assert state.received is None  # of the size of more than weights: `settle` would go beyond
+    assert np.isfinite(model.coef_).all()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_lock_that_a_thread_holds_at_a_fork_is_none_in_the_child():
