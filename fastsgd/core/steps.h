@@ -135,11 +135,13 @@ enum { SPAN = 8 }; /* neighbours stepped at once, and running sums of the norms 
 FASTSGD_DEFINE_STEPS(float, f32, fabsf, copysignf)
 FASTSGD_DEFINE_STEPS(double, f64, fabs, copysign)
 
-/* One output on CSR rows: fastsgd_one of SPAN scattered weights at once, in vectors of BYTES bytes. The compiler makes
- * none of it, since it has to keep stores and loads through pointers in order. */
+/* One output on CSR rows: fastsgd_one of SPAN scattered weights at once, in vectors of BYTES bytes; and of what then is
+ * left in vectors of 16. The compiler makes none of it, since it has to keep stores and loads through pointers in order. */
 #ifdef FASTSGD_SHUFFLES
-#define FASTSGD_RISING(at)                                                                         \
-    (at[0] < at[1] && at[1] < at[2] && at[2] < at[3] && at[3] < at[4] && at[4] < at[5] && at[5] < at[6] && at[6] < at[7])
+#define FASTSGD_RISING_2(at) (at[0] < at[1])
+#define FASTSGD_RISING_4(at) (at[0] < at[1] && at[1] < at[2] && at[2] < at[3])
+#define FASTSGD_RISING_8(at) (FASTSGD_RISING_4(at) && at[3] < at[4] && FASTSGD_RISING_4((at + 4)))
+#define FASTSGD_RISING(n, at) (n == 8 ? FASTSGD_RISING_8(at) : n == 4 ? FASTSGD_RISING_4(at) : FASTSGD_RISING_2(at))
 #define FASTSGD_SCATTERED_f32_16(w, at) {w[at[0]], w[at[1]], w[at[2]], w[at[3]]}
 #define FASTSGD_SCATTERED_f32_32(w, at) {w[at[0]], w[at[1]], w[at[2]], w[at[3]], w[at[4]], w[at[5]], w[at[6]], w[at[7]]}
 #define FASTSGD_SCATTERED_f64_16(w, at) {w[at[0]], w[at[1]]}
@@ -200,27 +202,28 @@ FASTSGD_DEFINE_STEPS(double, f64, fabs, copysign)
     }
 
 #define FASTSGD_DEFINE_WHOLE_STEPS(T, TS, I, IS, BYTES, TARGET)                                    \
-    /* Of the row as many nonzeros as it returns; `l1` and so on are constants. */                 \
+    /* From nonzero j on, as long as there are so many whole vectors; where it has ended. `l1` and so on, to `vectors`,\
+     * are constants. */                                                                           \
     TARGET FASTSGD_INLINE ptrdiff_t fastsgd_whole_##TS##_##IS##_##BYTES(                           \
-        int l1, int averaged, int summed, int pitch, const T *x, const I *columns, ptrdiff_t nnz, T *w, T *q, T *a, T c,\
-        fastsgd_sums_##TS *sums)                                                                   \
+        int l1, int averaged, int summed, int pitch, int vectors, ptrdiff_t j, const T *x, const I *columns, ptrdiff_t nnz,\
+        T *w, T *q, T *a, T c, fastsgd_sums_##TS *sums)                                            \
     {                                                                                              \
         typedef fastsgd_vector_##TS##_##BYTES vector;                                              \
-        enum { WIDTH = BYTES / sizeof(T), VECTORS = SPAN / WIDTH };                                \
+        enum { WIDTH = BYTES / sizeof(T) };                                                        \
+        const int n = vectors * WIDTH;                                                             \
         const fastsgd_sums_##TS copy = *sums; /* in registers: stores to w might change the original */\
-        vector squares[VECTORS] = {{0}}, abs[VECTORS] = {{0}};                                     \
-        ptrdiff_t j = 0;                                                                           \
-        for (; j + SPAN <= nnz; j += SPAN) {                                                       \
-            if (FASTSGD_RARE(!FASTSGD_RISING((columns + j)))) {                                    \
+        vector squares[SPAN / WIDTH] = {{0}}, abs[SPAN / WIDTH] = {{0}};                           \
+        for (; j + n <= nnz; j += n) {                                                             \
+            if (FASTSGD_RARE(!FASTSGD_RISING(n, (columns + j)))) {                                 \
                 /* A column may come twice: one after the other. */                                \
-                for (int i = 0; i < SPAN; i++) {                                                   \
+                for (int i = 0; i < n; i++) {                                                      \
                     const ptrdiff_t at = (ptrdiff_t)columns[j + i] * pitch;                        \
                     fastsgd_one_##TS(l1, averaged, c, x[j + i], w + at, q + at, a + at, sums, i);  \
                 }                                                                                  \
                 continue;                                                                          \
             }                                                                                      \
             FASTSGD_UNROLL                                                                         \
-            for (int v = 0; v < VECTORS; v++) {                                                    \
+            for (int v = 0; v < vectors; v++) {                                                    \
                 const I *at = columns + j + v * WIDTH;                                             \
                 vector xs, ws, qs = {0}, as = {0}, *beside = l1 ? &qs : &as;                       \
                 FASTSGD_LOAD(xs, x + j + v * WIDTH);                                               \
@@ -246,7 +249,7 @@ FASTSGD_DEFINE_STEPS(double, f64, fabs, copysign)
                     }                                                                              \
             }                                                                                      \
         }                                                                                          \
-        for (int i = 0; i < SPAN && summed; i++) {                                                 \
+        for (int i = 0; i < n && summed; i++) {                                                    \
             sums->squares[i] += squares[i / WIDTH][i % WIDTH];                                     \
             sums->abs[i] += abs[i / WIDTH][i % WIDTH];                                             \
         }                                                                                          \
@@ -257,10 +260,10 @@ FASTSGD_DEFINE_VECTOR_STEP(double, f64, int64_t, 16, )
 #else
 #define FASTSGD_DEFINE_WHOLE_STEPS(T, TS, I, IS, BYTES, TARGET)                                    \
     FASTSGD_INLINE ptrdiff_t fastsgd_whole_##TS##_##IS##_##BYTES(                                  \
-        int l1, int averaged, int summed, int pitch, const T *x, const I *columns, ptrdiff_t nnz, T *w, T *q, T *a, T c,\
-        fastsgd_sums_##TS *sums)                                                                   \
+        int l1, int averaged, int summed, int pitch, int vectors, ptrdiff_t j, const T *x, const I *columns, ptrdiff_t nnz,\
+        T *w, T *q, T *a, T c, fastsgd_sums_##TS *sums)                                            \
     {                                                                                              \
-        return 0;                                                                                  \
+        return j;                                                                                  \
     }
 #endif
 
@@ -272,8 +275,9 @@ FASTSGD_DEFINE_VECTOR_STEP(double, f64, int64_t, 16, )
         fastsgd_account *account)                                                                  \
     {                                                                                              \
         fastsgd_sums_##TS sums = fastsgd_open_##TS(account);                                       \
-        ptrdiff_t j =                                                                              \
-            fastsgd_whole_##TS##_##IS##_##BYTES(l1, averaged, summed, pitch, x, columns, nnz, w, q, a, c, &sums);\
+        ptrdiff_t j = fastsgd_whole_##TS##_##IS##_##BYTES(l1, averaged, summed, pitch, SPAN / (BYTES / sizeof(T)), 0, x,\
+                                                          columns, nnz, w, q, a, c, &sums);        \
+        j = fastsgd_whole_##TS##_##IS##_16(l1, averaged, summed, pitch, 1, j, x, columns, nnz, w, q, a, c, &sums);\
         for (; j < nnz; j++) {                                                                     \
             const ptrdiff_t at = (ptrdiff_t)columns[j] * pitch;                                    \
             fastsgd_one_##TS(l1, averaged, c, x[j], w + at, q + at, a + at, &sums, 0);             \
