@@ -11,7 +11,7 @@ from . import _validation as check
 from ._arrays import Array
 from ._labels import Task, class_task, combine_weights, encode, encode_known, encode_targets, label_task
 from ._probabilities import PROBABILISTIC, log_probabilities, probabilities
-from ._threads import one_at_a_time
+from ._threads import lock_of, one_at_a_time
 from ._trained import Trained
 from ._validation import Rows
 from .core.scores import winners
@@ -44,7 +44,6 @@ class Classifier(Trained):
         task.truth = task.truth[:0].copy()  # two bytes a row, of no more use
         return self._fit(rows, task, weights, state, epochs=self.max_iter, validation=validation, fitted=fitted, X=X)
 
-    @one_at_a_time
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Make one pass over a chunk of the data, going on from the present state.
 
@@ -64,6 +63,10 @@ class Classifier(Trained):
         ValueError
             As for `fit`, and if y has a label that `classes` has not.
         """
+        with lock_of(self):  # sooner than `one_at_a_time`: of one row its call would be a twentieth of the time
+            return self._fit_chunk(X, y, classes, sample_weight)
+
+    def _fit_chunk(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> Self:
         self._check_parameters()
         first = not hasattr(self, "_state")
         if self.early_stopping:

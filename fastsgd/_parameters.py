@@ -21,7 +21,7 @@ DELTA = 4.0  # what adagrad's sums of squares start from, with its own steps
 class Common(Estimator):
     """An estimator with the parameters that every training by stochastic gradient descent has."""
 
-    __slots__ = ("_checked",)  # not in __dict__: no part of the model
+    __slots__ = ("_checked", "_fastsgd_lock")  # not in __dict__: no part of the model
 
     # The parameters, as the subclasses' __init__ sets them.
     loss: str

@@ -9,7 +9,7 @@ import numpy as np
 from . import _validation as check
 from ._arrays import Array
 from ._labels import Task
-from ._threads import one_at_a_time
+from ._threads import lock_of, one_at_a_time
 from ._trained import Trained
 from ._validation import Rows
 from .losses import get_loss
@@ -31,7 +31,6 @@ class Regressor(Trained):
         validation = self._hold_out(rows, task, weights, weights, fitted) if self.early_stopping else None
         return self._fit(rows, task, weights, state, epochs=self.max_iter, validation=validation, fitted=fitted, X=X)
 
-    @one_at_a_time
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Make one pass over a chunk of the data, going on from the present state.
 
@@ -49,6 +48,10 @@ class Regressor(Trained):
         ValueError
             As for `fit`.
         """
+        with lock_of(self):
+            return self._fit_chunk(X, y, sample_weight)
+
+    def _fit_chunk(self, X: Any, y: Any, sample_weight: Any) -> Self:
         self._check_parameters()
         if self.early_stopping:
             raise ValueError("early_stopping should be False with partial_fit")

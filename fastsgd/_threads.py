@@ -13,26 +13,29 @@ from typing import Any, TypeVar, cast
 Piece = TypeVar("Piece")
 Method = TypeVar("Method", bound=Callable[..., Any])
 
-LOCK = "_lock"  # an attribute of estimators; in a child process, to which no thread gives back what it held, another
+_process = object()  # in a child process another one: to it no thread gives back a lock that it held at the fork
+_making = threading.Lock()
 
 
-def _name_locks_anew() -> None:
-    global LOCK
-    LOCK = f"_lock{os.getpid()}"
+def _enter_child() -> None:
+    global _process, _making
+    _process, _making = object(), threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_name_locks_anew)
+    os.register_at_fork(after_in_child=_enter_child)
 
 
 def lock_of(estimator: Any) -> Any:
-    """The lock of whoever changes the estimator or makes `coef_` of what it has learnt."""
-    return vars(estimator).setdefault(LOCK, threading.RLock())
-
-
-def without_locks(attributes: dict[str, Any]) -> dict[str, Any]:
-    """A copy; made in one go, since other threads may set attributes."""
-    return {name: value for name, value in attributes.copy().items() if not name.startswith("_lock")}
+    """The lock of whoever changes the estimator or makes `coef_` of what it has learnt; made when first asked for."""
+    made = getattr(estimator, "_fastsgd_lock", None)
+    if made is None or made[0] is not _process:
+        with _making:
+            made = getattr(estimator, "_fastsgd_lock", None)
+            if made is None or made[0] is not _process:
+                made = _process, threading.RLock()
+                object.__setattr__(estimator, "_fastsgd_lock", made)
+    return made[1]
 
 
 def one_at_a_time(method: Method) -> Method:

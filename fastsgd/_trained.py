@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 from typing import Any, ClassVar, Self
 
@@ -18,7 +19,7 @@ from ._scales import scale_columns
 from ._sklearn import ConvergenceWarning, warn
 from ._states import restore
 from ._team import Piece
-from ._threads import count_threads, lock_of, without_locks
+from ._threads import count_threads, lock_of, one_at_a_time
 from ._training import (
     BLOCKS,
     Divergence,
@@ -56,11 +57,12 @@ class Solution:
     def __get__(self, model: Trained | None, kind: type) -> Any:
         if model is None:
             return self
-        if "_state" not in vars(model):
-            raise AttributeError(f"{kind.__name__!r} object has no attribute {self.name!r}", name=self.name, obj=model)
-        with lock_of(model):
-            model._publish()
-            return vars(model)[self.name]
+        if "_state" in vars(model):
+            with lock_of(model):
+                if "_state" in vars(model):  # still: another thread's training may have diverged
+                    model._publish()
+                    return vars(model)[self.name]
+        raise AttributeError(f"{kind.__name__!r} object has no attribute {self.name!r}", name=self.name, obj=model)
 
 
 class Trained(Common, Archived):
@@ -321,8 +323,11 @@ class Trained(Common, Archived):
         check.check_features(rows, self.n_features_in_, name)
         return rows
 
+    @one_at_a_time
     def __getstate__(self) -> dict[str, Any]:
-        kept = without_locks(vars(self))
+        kept = dict(vars(self))
+        if "_state" in kept:  # as it is now, whatever this one or the copy learns later
+            kept |= {"_state": copy.deepcopy(self._state), "loss_curve_": list(self.loss_curve_)}
         if self._is_published():
             for name in (*self._solution, "_published"):
                 kept.pop(name, None)

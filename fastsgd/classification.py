@@ -140,8 +140,11 @@ class SGDClassifier(Classifier, LinearSGD):
       for its rows in all K outputs, not only in the class's own;
     - `early_stopping` keeps the best weights, not the last.
 
-    A `random_state` gives another row order and validation split than there. While an estimator trains, no other
-    thread may use it.
+    A `random_state` gives another row order and validation split than there.
+
+    Threads of the caller's: `fit` and `partial_fit` of one estimator wait for each other, and whoever copies, pickles
+    or saves it or asks for `coef_` waits for them. Scores do not wait, and may be wrong while the estimator trains. A
+    callback must not wait for another thread that uses the estimator.
 
     With `n_jobs` > 1 each thread trains a copy of the model on its share of the rows, and up to 128 times in a pass the
     copies become their mean, moved on by a share 1 - 1 / n_jobs of the model's last change, which makes up for the

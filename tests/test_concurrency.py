@@ -1,6 +1,8 @@
 """One estimator in the hands of several threads of the caller: no crash, and no call is lost."""
 
+import copy
 import os
+import pickle
 import threading
 
 import numpy as np
@@ -119,6 +121,49 @@ def test_an_optimizer_that_changes_when_the_state_is_made(monkeypatch):
         model.partial_fit(X, Y)
     assert state.received is None  # of the size of more than weights: `settle` would go beyond
     assert np.isfinite(model.coef_).all()
+
+
+def test_a_copy_taken_while_the_estimator_trains_is_whole():
+    """Its weights and their scale are of one moment."""
+    rng, n, d = np.random.default_rng(3), 20_000, 2000
+    rows = sp.csr_array((rng.standard_normal(20 * n), rng.integers(0, d, 20 * n), np.arange(0, 20 * n + 1, 20)), (n, d))
+    options = {"alpha": 1e-3, "learning_rate": "constant", "eta0": 0.5}
+    model, copies = classifier(**options).partial_fit(rows, np.arange(n) % 2, classes=[0, 1]), []
+    largest = 10 * abs(model.decision_function(rows)).max()
+
+    def train():
+        for _ in range(30):
+            model.partial_fit(rows, np.arange(n) % 2)
+
+    def take():
+        for how in (copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))) * 20:
+            copies.append(how(model))
+            copies[-1] = abs(copies[-1].decision_function(rows)).max()
+
+    assert not at_once(train, take)
+    assert len(copies) == 60
+    assert max(copies) < largest
+
+
+def test_a_copy_learns_on_its_own():
+    model = classifier().fit(X, Y)
+    before, other = model.coef_.copy(), copy.copy(model)
+    other.partial_fit(X, 1 - Y)
+    np.testing.assert_array_equal(model.coef_, before)
+    same(model.partial_fit(X, Y), classifier().fit(X, Y).partial_fit(X, Y))
+
+
+def test_a_subclass_may_have_a_lock_of_its_own():
+    class Locked(SGDClassifier):
+        def fit(self, *given):
+            self._lock = threading.Lock()
+            with self._lock:
+                return super().fit(*given)
+
+        def __getstate__(self):
+            return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    assert not at_once(lambda: pickle.dumps(Locked().fit(X, Y).__getstate__()))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

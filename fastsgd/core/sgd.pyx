@@ -105,7 +105,7 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
         longest = longest_row(&job, &indices[0])
         workspace = np.empty(divide_workspace(&job.adaptive, K, longest, running), state.weights.dtype)
         divide_workspace(&job.adaptive, K, longest, &workspace[0])
-    elif index_t is not dense_t and rounds is None and K == 1 and job.batch == 1:
+    elif index_t is not dense_t and K == 1 and job.batch == 1 and rounds is None and (running == NULL) != (got == NULL):
         cells = pair(state, data.shape[0] / (len(indptr) - 1.0) * order.shape[0])
         pairs = cells
     with nogil:
@@ -133,16 +133,14 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
 
 
 cdef object beside(State state):
-    """What training keeps of each weight, if that is one number; or None."""
-    if state.average is None:
-        return state.received
-    return state.average if state.received is None else None
+    """What training keeps of each weight, which is one number."""
+    return state.received if state.average is None else state.average
 
 
 cdef object pair(State state, double nonzeros):
     """The weights and what is kept beside them, (d, 2), if a pass over so many nonzeros repays the copies; or None."""
     other = beside(state)
-    if other is None or nonzeros < NONZEROS_PER_PAIR * len(other) or 2 * other.nbytes > MOST_PAIRS:
+    if nonzeros < NONZEROS_PER_PAIR * len(other) or 2 * other.nbytes > MOST_PAIRS:
         return None
     cells = np.empty((len(other), 2), other.dtype)
     cells[:, 0], cells[:, 1] = state.weights, other
