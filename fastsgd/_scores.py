@@ -36,12 +36,10 @@ def decision(
     Dense rows go through BLAS, which has threads of its own. If nobody has `checked` what the rows hold, a wrong column
     or value makes a score that is not finite.
     """
-    if coef.shape != (intercept.size, rows.shape[1]):  # another thread has fitted the model to other data meanwhile
-        raise ValueError(
-            f"X has {rows.shape[1]} features, but the model is expecting {coef.shape[1]} features as input"
-        )
     dtype, bias = rows.data.dtype, intercept.astype(np.float64, copy=False)
     if not rows.sparse:
+        if coef.shape[1] != rows.shape[1]:  # another thread has fitted the model to other data since that was checked
+            raise ValueError(f"X has {rows.shape[1]} features, but the model is expecting {coef.shape[1]} features")
         coef = np.ascontiguousarray(coef, dtype)
     elif coef.dtype != dtype or not _is_feature_major(coef):
         coef = np.ascontiguousarray(coef.T, dtype).T

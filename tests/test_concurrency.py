@@ -93,12 +93,16 @@ def test_a_callback_has_the_lock_of_the_call_it_is_called_by():
     assert len(seen) == 1
 
 
-def test_a_model_that_is_trained_on_other_columns_meanwhile():
+def test_a_model_that_is_fitted_to_other_data_meanwhile():
     model = classifier().fit(X, Y)
     coef, intercept = model._coefficients()
-    for rows in (X[:, :4], X[:1, :4], sp.csr_array(X[:, :4]), np.hstack([X, X])):
+    for rows in (X[:, :4], X[:1, :4], np.hstack([X, X]), np.hstack([X, X])[:1]):
         with pytest.raises(ValueError, match=f"X has {rows.shape[1]} features, but .* expecting 6"):
             _scores.decision(check_rows(rows), coef, intercept)
+    for rows in (X[:1], sp.csr_array(X), sp.csr_array(X[:1])):
+        for other in (np.zeros(0), np.zeros(3)):
+            with pytest.raises(ValueError, match="other classes"):
+                _scores.decision(check_rows(rows), coef, other)
 
 
 @pytest.mark.parametrize("kind", [SGDClassifier, MLPClassifier])

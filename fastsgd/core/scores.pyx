@@ -2,7 +2,7 @@
 # cython: freethreading_compatible=True
 """The scores W x + b of rows.
 
-Arguments are trusted, but for what `scores` says of columns: `_validation` has checked shapes and the rest before.
+Arguments are trusted, but for outputs and what `scores` says of columns: `_validation` has checked the rest before.
 """
 
 from cython cimport floating
@@ -35,7 +35,10 @@ def scores(const floating[::1] data, const index_t[::1] indices, indptr, const u
     cdef const uint32_t* visits = &order[0] if order is not None else NULL
     cdef bint sound = True
     cdef Bounds bounds = row_bounds(indptr, W.shape[1])
-    cdef double* z = <double*>malloc(K * sizeof(double))
+    cdef double* z
+    if bias.shape[0] != K or out.shape[1] != K:     # read one after the other, while another thread fitted the model
+        raise ValueError("the model has been fitted to other classes or targets while it scored")
+    z = <double*>malloc(K * sizeof(double))
     if z == NULL:
         raise MemoryError
     if index_t is not dense_t:
