@@ -38,7 +38,7 @@ cdef extern from "csr.h" nogil:
     void axpy "fastsgd_axpy"(...)       # (x, columns, nnz, w, c)
     void axpys_dots "fastsgd_axpys_dots"(...)   # (x, d, w, K, c, next, ahead, z, norm): dense, one pass over w
 
-cdef extern from "steps.h" nogil:
+cdef extern from "scattered.h" nogil:
     ctypedef struct Account "fastsgd_account":
         double due, scale, average_scale, sum_squares, sum_abs
 

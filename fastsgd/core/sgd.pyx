@@ -231,7 +231,7 @@ cdef inline int run(Job* job, Loss loss, const floating* data, const index_t* co
                     const outputs_t* tag) except -1 nogil:
     """Batch after batch: score its rows at the same weights, then make one step with the mean derivative.
 
-    `apart` is 1 when compiling; or 2 where each weight and what is kept beside it are neighbours.
+    `apart` is known when compiling: 1, or 2 where each weight and what is kept beside it are neighbours.
     """
     cdef Py_ssize_t K = 1 if outputs_t is one_t else job.K, batch = 1 if outputs_t is one_t else job.batch
     cdef Py_ssize_t first = 0, size, i, row = 0, start = 0, nnz = 0

@@ -4,13 +4,12 @@
  * l1: the cumulative penalty of Tsuruoka, Tsujii, Ananiadou (2009), figure 2; `received` is their q.
  * Averaging: average_scale * w - average stays the sum of the iterates so far (Xu 2011).
  *
- * `pitch` is K; or 2 where, of one output and CSR rows, a weight and its q, or its average, share a cell: a line of
- * memory less to wait for, and one load and one store for both.
+ * Here of one weight, of neighbours, of a dense row and of all; of CSR rows in scattered.h.
  */
 #ifndef FASTSGD_STEPS_H
 #define FASTSGD_STEPS_H
 
-#include "cells.h"
+#include "simd.h"
 #include <math.h>
 
 typedef struct {
@@ -135,245 +134,6 @@ enum { SPAN = 8 }; /* neighbours stepped at once, and running sums of the norms 
 FASTSGD_DEFINE_STEPS(float, f32, fabsf, copysignf)
 FASTSGD_DEFINE_STEPS(double, f64, fabs, copysign)
 
-/* One output on CSR rows: fastsgd_one of SPAN scattered weights at once, in vectors of BYTES bytes; and of what then is
- * left in vectors of 16. The compiler makes none of it, since it has to keep stores and loads through pointers in order. */
-#ifdef FASTSGD_SHUFFLES
-#define FASTSGD_RISING_2(at) (at[0] < at[1])
-#define FASTSGD_RISING_4(at) (at[0] < at[1] && at[1] < at[2] && at[2] < at[3])
-#define FASTSGD_RISING_8(at) (FASTSGD_RISING_4(at) && at[3] < at[4] && FASTSGD_RISING_4((at + 4)))
-#define FASTSGD_RISING(n, at) (n == 8 ? FASTSGD_RISING_8(at) : n == 4 ? FASTSGD_RISING_4(at) : FASTSGD_RISING_2(at))
-#define FASTSGD_SCATTERED_f32_16(w, at) {w[at[0]], w[at[1]], w[at[2]], w[at[3]]}
-#define FASTSGD_SCATTERED_f32_32(w, at) {w[at[0]], w[at[1]], w[at[2]], w[at[3]], w[at[4]], w[at[5]], w[at[6]], w[at[7]]}
-#define FASTSGD_SCATTERED_f64_16(w, at) {w[at[0]], w[at[1]]}
-#define FASTSGD_SCATTERED_f64_32(w, at) {w[at[0]], w[at[1]], w[at[2]], w[at[3]]}
-
-/* Cells of two numbers: two halves make a vector of 32 bytes. */
-#define FASTSGD_LOAD_PAIRS_16(T, TS, at, w, first, second) FASTSGD_LOAD_PAIRS_##TS(at, w, first, second)
-#define FASTSGD_STORE_PAIRS_16(T, TS, at, w, first, second) FASTSGD_STORE_PAIRS_##TS(at, w, first, second)
-#define FASTSGD_LOAD_PAIRS_32(T, TS, at, w, first, second)                                         \
-    do {                                                                                           \
-        fastsgd_sixteen_##TS first0, first1, second0, second1;                                     \
-        FASTSGD_LOAD_PAIRS_##TS(at, w, first0, second0);                                           \
-        FASTSGD_LOAD_PAIRS_##TS(at + FASTSGD_LANES(T), w, first1, second1);                        \
-        (first) = FASTSGD_JOIN_##TS(first0, first1);                                               \
-        (second) = FASTSGD_JOIN_##TS(second0, second1);                                            \
-    } while (0)
-#define FASTSGD_STORE_PAIRS_32(T, TS, at, w, first, second)                                        \
-    do {                                                                                           \
-        fastsgd_sixteen_##TS first0 = FASTSGD_HALF_##TS(first, 0), second0 = FASTSGD_HALF_##TS(second, 0);\
-        fastsgd_sixteen_##TS first1 = FASTSGD_HALF_##TS(first, 1), second1 = FASTSGD_HALF_##TS(second, 1);\
-        FASTSGD_STORE_PAIRS_##TS(at, w, first0, second0);                                          \
-        FASTSGD_STORE_PAIRS_##TS(at + FASTSGD_LANES(T), w, first1, second1);                       \
-    } while (0)
-#define FASTSGD_JOIN_f32(a, b) __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7)
-#define FASTSGD_JOIN_f64(a, b) __builtin_shufflevector(a, b, 0, 1, 2, 3)
-#define FASTSGD_HALF_f32(v, h) __builtin_shufflevector(v, v, 4 * h, 4 * h + 1, 4 * h + 2, 4 * h + 3)
-#define FASTSGD_HALF_f64(v, h) __builtin_shufflevector(v, v, 2 * h, 2 * h + 1)
-
-#define FASTSGD_SIGNS(VECTOR) ((bits)(-(VECTOR){0}))
-#define FASTSGD_ABS(VECTOR, v) ((VECTOR)((bits)(v) & ~FASTSGD_SIGNS(VECTOR)))
-/* max(v, 0), but NaN stays */
-#define FASTSGD_POSITIVE(VECTOR, v) ((VECTOR)((bits)(v) & ~(bits)((v) < 0)))
-
-#define FASTSGD_DEFINE_VECTOR_STEP(T, TS, BITS, BYTES, TARGET)                                     \
-    TARGET FASTSGD_INLINE void fastsgd_vector_step_##TS##_##BYTES(                                 \
-        int l1, int averaged, int summed, T c, const fastsgd_vector_##TS##_##BYTES *x, fastsgd_vector_##TS##_##BYTES *w,\
-        fastsgd_vector_##TS##_##BYTES *q, fastsgd_vector_##TS##_##BYTES *a, const fastsgd_sums_##TS *sums,\
-        fastsgd_vector_##TS##_##BYTES *squares, fastsgd_vector_##TS##_##BYTES *abs)                \
-    {                                                                                              \
-        typedef fastsgd_vector_##TS##_##BYTES vector;                                              \
-        typedef BITS bits FASTSGD_VECTOR(BITS, BYTES / sizeof(BITS));                              \
-        vector old = *w, moved = old + c * *x, new = moved, size = FASTSGD_ABS(vector, moved), due;\
-        if (l1) {                                                                                  \
-            const bits sign = (bits)moved & FASTSGD_SIGNS(vector);                                 \
-            due = FASTSGD_POSITIVE(vector, sums->due + (vector)((bits)*q ^ sign));                 \
-            due = (vector)((bits)due & (bits)(*x != 0));                                           \
-            size = FASTSGD_POSITIVE(vector, size - due * sums->inverse);                           \
-            new = (vector)((bits)size | sign) + 0; /* no -0 */                                     \
-            *q += sums->scale * (new - moved);                                                     \
-        }                                                                                          \
-        if (averaged)                                                                              \
-            *a += sums->average_scale * (new - old);                                               \
-        if (summed) {                                                                              \
-            *squares += (new - old) * (new + old);                                                 \
-            *abs += size - FASTSGD_ABS(vector, old);                                               \
-        }                                                                                          \
-        *w = new;                                                                                  \
-    }
-
-#define FASTSGD_DEFINE_WHOLE_STEPS(T, TS, I, IS, BYTES, TARGET)                                    \
-    /* From nonzero j on, as long as there are so many whole vectors; where it has ended. `l1` and so on, to `vectors`,\
-     * are constants. */                                                                           \
-    TARGET FASTSGD_INLINE ptrdiff_t fastsgd_whole_##TS##_##IS##_##BYTES(                           \
-        int l1, int averaged, int summed, int pitch, int vectors, ptrdiff_t j, const T *x, const I *columns, ptrdiff_t nnz,\
-        T *w, T *q, T *a, T c, fastsgd_sums_##TS *sums)                                            \
-    {                                                                                              \
-        typedef fastsgd_vector_##TS##_##BYTES vector;                                              \
-        enum { WIDTH = BYTES / sizeof(T) };                                                        \
-        const int n = vectors * WIDTH;                                                             \
-        const fastsgd_sums_##TS copy = *sums; /* in registers: stores to w might change the original */\
-        vector squares[SPAN / WIDTH] = {{0}}, abs[SPAN / WIDTH] = {{0}};                           \
-        for (; j + n <= nnz; j += n) {                                                             \
-            if (FASTSGD_RARE(!FASTSGD_RISING(n, (columns + j)))) {                                 \
-                /* A column may come twice: one after the other. */                                \
-                for (int i = 0; i < n; i++) {                                                      \
-                    const ptrdiff_t at = (ptrdiff_t)columns[j + i] * pitch;                        \
-                    fastsgd_one_##TS(l1, averaged, c, x[j + i], w + at, q + at, a + at, sums, i);  \
-                }                                                                                  \
-                continue;                                                                          \
-            }                                                                                      \
-            FASTSGD_UNROLL                                                                         \
-            for (int v = 0; v < vectors; v++) {                                                    \
-                const I *at = columns + j + v * WIDTH;                                             \
-                vector xs, ws, qs = {0}, as = {0}, *beside = l1 ? &qs : &as;                       \
-                FASTSGD_LOAD(xs, x + j + v * WIDTH);                                               \
-                if (pitch == 2)                                                                    \
-                    FASTSGD_LOAD_PAIRS_##BYTES(T, TS, at, w, ws, *beside);                         \
-                else {                                                                             \
-                    ws = (vector)FASTSGD_SCATTERED_##TS##_##BYTES(w, at);                          \
-                    if (l1)                                                                        \
-                        qs = (vector)FASTSGD_SCATTERED_##TS##_##BYTES(q, at);                      \
-                    if (averaged)                                                                  \
-                        as = (vector)FASTSGD_SCATTERED_##TS##_##BYTES(a, at);                      \
-                }                                                                                  \
-                fastsgd_vector_step_##TS##_##BYTES(l1, averaged, summed, c, &xs, &ws, &qs, &as, &copy, squares + v, abs + v);\
-                if (pitch == 2)                                                                    \
-                    FASTSGD_STORE_PAIRS_##BYTES(T, TS, at, w, ws, *beside);                        \
-                else                                                                               \
-                    for (int i = 0; i < WIDTH; i++) {                                              \
-                        w[at[i]] = ws[i];                                                          \
-                        if (l1)                                                                    \
-                            q[at[i]] = qs[i];                                                      \
-                        if (averaged)                                                              \
-                            a[at[i]] = as[i];                                                      \
-                    }                                                                              \
-            }                                                                                      \
-        }                                                                                          \
-        for (int i = 0; i < n && summed; i++) {                                                    \
-            sums->squares[i] += squares[i / WIDTH][i % WIDTH];                                     \
-            sums->abs[i] += abs[i / WIDTH][i % WIDTH];                                             \
-        }                                                                                          \
-        return j;                                                                                  \
-    }
-FASTSGD_DEFINE_VECTOR_STEP(float, f32, int32_t, 16, )
-FASTSGD_DEFINE_VECTOR_STEP(double, f64, int64_t, 16, )
-#else
-#define FASTSGD_DEFINE_WHOLE_STEPS(T, TS, I, IS, BYTES, TARGET)                                    \
-    FASTSGD_INLINE ptrdiff_t fastsgd_whole_##TS##_##IS##_##BYTES(                                  \
-        int l1, int averaged, int summed, int pitch, int vectors, ptrdiff_t j, const T *x, const I *columns, ptrdiff_t nnz,\
-        T *w, T *q, T *a, T c, fastsgd_sums_##TS *sums)                                            \
-    {                                                                                              \
-        return j;                                                                                  \
-    }
-#endif
-
-#define FASTSGD_DEFINE_ONE_OUTPUT(T, TS, I, IS, BYTES, TARGET)                                     \
-    FASTSGD_DEFINE_WHOLE_STEPS(T, TS, I, IS, BYTES, TARGET)                                        \
-                                                                                                   \
-    TARGET FASTSGD_INLINE void fastsgd_one_output_##TS##_##IS##_##BYTES(                           \
-        int l1, int averaged, int summed, int pitch, const T *x, const I *columns, ptrdiff_t nnz, T *w, T *q, T *a, T c,\
-        fastsgd_account *account)                                                                  \
-    {                                                                                              \
-        fastsgd_sums_##TS sums = fastsgd_open_##TS(account);                                       \
-        ptrdiff_t j = fastsgd_whole_##TS##_##IS##_##BYTES(l1, averaged, summed, pitch, SPAN / (BYTES / sizeof(T)), 0, x,\
-                                                          columns, nnz, w, q, a, c, &sums);        \
-        j = fastsgd_whole_##TS##_##IS##_16(l1, averaged, summed, pitch, 1, j, x, columns, nnz, w, q, a, c, &sums);\
-        for (; j < nnz; j++) {                                                                     \
-            const ptrdiff_t at = (ptrdiff_t)columns[j] * pitch;                                    \
-            fastsgd_one_##TS(l1, averaged, c, x[j], w + at, q + at, a + at, &sums, 0);             \
-        }                                                                                          \
-        if (summed)                                                                                \
-            fastsgd_close_##TS(&sums, account);                                                    \
-    }                                                                                              \
-                                                                                                   \
-    TARGET FASTSGD_UNUSED static void fastsgd_step_one_##TS##_##IS##_##BYTES(                      \
-        const T *x, const I *columns, ptrdiff_t nnz, T *w, T *q, T *a, ptrdiff_t pitch, T c, fastsgd_account *account)\
-    {                                                                                              \
-        if (q != NULL && pitch == 2)                                                               \
-            fastsgd_one_output_##TS##_##IS##_##BYTES(1, 0, 1, 2, x, columns, nnz, w, q, w, c, account);\
-        else if (q != NULL && a != NULL)                                                           \
-            fastsgd_one_output_##TS##_##IS##_##BYTES(1, 1, 1, 1, x, columns, nnz, w, q, a, c, account);\
-        else if (q != NULL)                                                                        \
-            fastsgd_one_output_##TS##_##IS##_##BYTES(1, 0, 1, 1, x, columns, nnz, w, q, w, c, account);\
-        else if (a != NULL)                                                                        \
-            fastsgd_one_output_##TS##_##IS##_##BYTES(0, 1, 1, 1, x, columns, nnz, w, w, a, c, account);\
-        else                                                                                       \
-            fastsgd_one_output_##TS##_##IS##_##BYTES(0, 0, 1, 1, x, columns, nnz, w, w, w, c, account);\
-    }                                                                                              \
-                                                                                                   \
-    TARGET FASTSGD_UNUSED static void fastsgd_average_pairs_##TS##_##IS##_##BYTES(                 \
-        const T *x, const I *columns, ptrdiff_t nnz, T *w, T *a, T c, fastsgd_account *account)    \
-    {                                                                                              \
-        fastsgd_one_output_##TS##_##IS##_##BYTES(0, 1, 0, 2, x, columns, nnz, w, w, a, c, account);\
-    }
-
-#if defined(FASTSGD_SHUFFLES) && defined(__x86_64__) && !defined(__clang__)
-FASTSGD_DEFINE_VECTOR_STEP(float, f32, int32_t, 32, FASTSGD_V3)
-FASTSGD_DEFINE_VECTOR_STEP(double, f64, int64_t, 32, FASTSGD_V3)
-#define FASTSGD_ONE_OUTPUT_WIDER(T, TS, I, IS) FASTSGD_DEFINE_ONE_OUTPUT(T, TS, I, IS, 32, FASTSGD_V3)
-#define FASTSGD_ONE_OUTPUT_CHOOSE(kernel, arguments)                                               \
-    do {                                                                                           \
-        if (__builtin_cpu_supports("x86-64-v3"))                                                   \
-            kernel##_32 arguments;                                                                 \
-        else                                                                                       \
-            kernel##_16 arguments;                                                                 \
-    } while (0)
-#else
-#define FASTSGD_ONE_OUTPUT_WIDER(T, TS, I, IS)
-#define FASTSGD_ONE_OUTPUT_CHOOSE(kernel, arguments) kernel##_16 arguments
-#endif
-
-#define FASTSGD_DEFINE_CSR_STEPS(T, TS, I, IS)                                                     \
-    FASTSGD_DEFINE_ONE_OUTPUT(T, TS, I, IS, 16, )                                                  \
-    FASTSGD_ONE_OUTPUT_WIDER(T, TS, I, IS)                                                         \
-                                                                                                   \
-    FASTSGD_INLINE void fastsgd_csr_step_##TS##_##IS(int l1, int averaged, const T *x, const I *columns, ptrdiff_t nnz,\
-                                                    T *w, T *q, T *a, ptrdiff_t K, const double *c,\
-                                                    fastsgd_account *account)                      \
-    {                                                                                              \
-        fastsgd_sums_##TS sums = fastsgd_open_##TS(account);                                       \
-        for (ptrdiff_t from = 0; from < K; from += BLOCK) {                                        \
-            const ptrdiff_t some = K - from < BLOCK ? K - from : BLOCK;                            \
-            T cs[BLOCK];                                                                           \
-            for (ptrdiff_t k = 0; k < some; k++)                                                   \
-                cs[k] = (T)c[from + k];                                                            \
-            for (ptrdiff_t j = 0; j < nnz; j++) {                                                  \
-                const ptrdiff_t at = (ptrdiff_t)columns[j] * K + from;                             \
-                fastsgd_span_##TS(some, l1, averaged, cs, 1, x + j, 0, w + at, q + at, a + at, &sums);\
-            }                                                                                      \
-        }                                                                                          \
-        fastsgd_close_##TS(&sums, account);                                                        \
-    }                                                                                              \
-                                                                                                   \
-    FASTSGD_KERNEL void fastsgd_step_many_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, T *w, T *q, T *a,\
-                                                      ptrdiff_t K, const double *c, fastsgd_account *account)\
-    {                                                                                              \
-        if (q != NULL && a != NULL)                                                                \
-            fastsgd_csr_step_##TS##_##IS(1, 1, x, columns, nnz, w, q, a, K, c, account);           \
-        else if (q != NULL)                                                                        \
-            fastsgd_csr_step_##TS##_##IS(1, 0, x, columns, nnz, w, q, w, K, c, account);           \
-        else if (a != NULL)                                                                        \
-            fastsgd_csr_step_##TS##_##IS(0, 1, x, columns, nnz, w, w, a, K, c, account);           \
-        else                                                                                       \
-            fastsgd_csr_step_##TS##_##IS(0, 0, x, columns, nnz, w, w, w, K, c, account);           \
-    }                                                                                              \
-                                                                                                   \
-    static inline void fastsgd_step_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, T *w, T *q, T *a,\
-                                                ptrdiff_t K, ptrdiff_t pitch, const double *c,     \
-                                                fastsgd_account *account)                          \
-    {                                                                                              \
-        if (K > 1)                                                                                 \
-            fastsgd_step_many_##TS##_##IS(x, columns, nnz, w, q, a, K, c, account);                \
-        else                                                                                       \
-            FASTSGD_ONE_OUTPUT_CHOOSE(fastsgd_step_one_##TS##_##IS,                                \
-                                      (x, columns, nnz, w, q, a, pitch, (T)c[0], account));        \
-    }
-
-FASTSGD_DEFINE_CSR_STEPS(float, f32, int32_t, i32)
-FASTSGD_DEFINE_CSR_STEPS(float, f32, int64_t, i64)
-FASTSGD_DEFINE_CSR_STEPS(double, f64, int32_t, i32)
-FASTSGD_DEFINE_CSR_STEPS(double, f64, int64_t, i64)
-
 /* Without l1 and an account: w += c x, and a += scale times the change that w has really made, so that a step too small
  * for w is none of the average's either. */
 #define FASTSGD_DEFINE_AVERAGING(T, TS)                                                            \
@@ -399,42 +159,8 @@ FASTSGD_DEFINE_CSR_STEPS(double, f64, int64_t, i64)
         }                                                                                          \
     }
 
-#define FASTSGD_DEFINE_CSR_AVERAGING(T, TS, I, IS)                                                 \
-    FASTSGD_KERNEL void fastsgd_average_apart_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, T *w, T *a,\
-                                                          ptrdiff_t K, const double *c, double scale)\
-    {                                                                                              \
-        for (ptrdiff_t from = 0; from < K; from += BLOCK) {                                        \
-            const ptrdiff_t some = K - from < BLOCK ? K - from : BLOCK;                            \
-            T cs[BLOCK];                                                                           \
-            for (ptrdiff_t k = 0; k < some; k++)                                                   \
-                cs[k] = (T)c[from + k];                                                            \
-            if (K == 1)                                                                            \
-                for (ptrdiff_t j = 0; j < nnz; j++)                                                \
-                    fastsgd_average_span_##TS(1, cs, 0, x + j, 0, (T)scale, w + columns[j], a + columns[j]);\
-            else                                                                                   \
-                for (ptrdiff_t j = 0; j < nnz; j++) {                                              \
-                    const ptrdiff_t at = (ptrdiff_t)columns[j] * K + from;                         \
-                    fastsgd_average_span_##TS(some, cs, 1, x + j, 0, (T)scale, w + at, a + at);    \
-                }                                                                                  \
-        }                                                                                          \
-    }                                                                                              \
-                                                                                                   \
-    static inline void fastsgd_average_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, T *w, T *a, ptrdiff_t K,\
-                                                   ptrdiff_t pitch, const double *c, double scale) \
-    {                                                                                              \
-        fastsgd_account account = {0, 1, scale, 0, 0};                                             \
-        if (pitch == K)                                                                            \
-            fastsgd_average_apart_##TS##_##IS(x, columns, nnz, w, a, K, c, scale);                 \
-        else                                                                                       \
-            FASTSGD_ONE_OUTPUT_CHOOSE(fastsgd_average_pairs_##TS##_##IS, (x, columns, nnz, w, a, (T)c[0], &account));\
-    }
-
 FASTSGD_DEFINE_AVERAGING(float, f32)
 FASTSGD_DEFINE_AVERAGING(double, f64)
-FASTSGD_DEFINE_CSR_AVERAGING(float, f32, int32_t, i32)
-FASTSGD_DEFINE_CSR_AVERAGING(float, f32, int64_t, i64)
-FASTSGD_DEFINE_CSR_AVERAGING(double, f64, int32_t, i32)
-FASTSGD_DEFINE_CSR_AVERAGING(double, f64, int64_t, i64)
 
 /* End of a run: every one of n weights receives the l1 it is still due. */
 #define FASTSGD_DEFINE_SETTLE(T, TS)                                                               \
@@ -452,8 +178,6 @@ FASTSGD_DEFINE_CSR_AVERAGING(double, f64, int64_t, i64)
 FASTSGD_DEFINE_SETTLE(float, f32)
 FASTSGD_DEFINE_SETTLE(double, f64)
 
-#define fastsgd_average(x, columns, ...) FASTSGD_PICK(fastsgd_average, x, columns)(x, columns, __VA_ARGS__)
-#define fastsgd_step(x, columns, ...) FASTSGD_PICK(fastsgd_step, x, columns)(x, columns, __VA_ARGS__)
 #define fastsgd_settle(w, ...) _Generic((w), float *: fastsgd_settle_f32, double *: fastsgd_settle_f64)(w, __VA_ARGS__)
 
 #endif
