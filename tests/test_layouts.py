@@ -91,6 +91,22 @@ def test_weights_beside_what_is_kept_of_them(dtype, itype, kept):
         np.testing.assert_allclose(large.loss_curve_, small.loss_curve_, rtol=PRECISION[dtype])
 
 
+@pytest.mark.parametrize("itype", [np.int32, np.int64])
+@pytest.mark.parametrize("dtype", PRECISION)
+def test_a_column_twice_anywhere_in_a_row_counts_with_both_values(dtype, itype):
+    """As if the values were one, although vectors of weights are stepped at once."""
+    rng, n, d, nnz = np.random.default_rng(6), 200, 60, 19
+    columns = np.array([np.sort(rng.choice(d, nnz, replace=False)) for _ in range(n)])
+    columns[np.arange(n), np.arange(n) % (nnz - 1)] = columns[np.arange(n), np.arange(n) % (nnz - 1) + 1]
+    rows = [rng.standard_normal(n * nnz).astype(dtype), columns.ravel().astype(itype), np.arange(0, n * nnz + 1, nnz)]
+    X, y = fastsgd.CSR(*rows, (n, d)), rng.integers(0, 2, n)
+    merged = sp.csr_array(tuple(rows), (n, d), copy=True)
+    merged.sum_duplicates()
+    for kept in ({"average": True}, {"penalty": "elasticnet", "l1_ratio": 0, "alpha": 1e-3}):
+        twice, once = (estimator("log_loss", y, **kept).fit(A, y) for A in (X, merged))
+        assert_close(twice.coef_, once.coef_, PRECISION[dtype])
+
+
 def test_values_beyond_the_last_row_are_not_read():
     X, y, _ = make_data()
     A = sp.csr_array(X)

@@ -120,32 +120,36 @@ FASTSGD_DEFINE_CELLS(float, f32, int64_t, i64, 8, fastsgd_vector_f32_32, FASTSGD
 
 /* As many cells of two numbers as 16 bytes take of either. */
 #ifdef FASTSGD_SHUFFLES
-typedef float fastsgd_eight_f32 FASTSGD_VECTOR(float, 2);
+/* A cell of two floats moves like a double: two of them make a vector by two loads, and are stored from either half. */
+#define FASTSGD_LOAD_TWO(columns, w, i, both)                                                      \
+    do {                                                                                           \
+        double cell0, cell1;                                                                       \
+        memcpy(&cell0, (w) + 2 * (ptrdiff_t)(columns)[i], sizeof cell0);                           \
+        memcpy(&cell1, (w) + 2 * (ptrdiff_t)(columns)[i + 1], sizeof cell1);                       \
+        (both) = (fastsgd_sixteen_f32)(fastsgd_sixteen_f64){cell0, cell1};                         \
+    } while (0)
+#define FASTSGD_STORE_CELL(columns, w, i, doubles, lane)                                           \
+    do {                                                                                           \
+        const double cell = (doubles)[lane];                                                       \
+        memcpy((w) + 2 * (ptrdiff_t)(columns)[i], &cell, sizeof cell);                             \
+    } while (0)
 
 #define FASTSGD_LOAD_PAIRS_f32(columns, w, first, second)                                          \
     do {                                                                                           \
-        fastsgd_eight_f32 cell0, cell1, cell2, cell3;                                              \
         fastsgd_sixteen_f32 low, high;                                                             \
-        FASTSGD_LOAD(cell0, (w) + 2 * (ptrdiff_t)(columns)[0]);                                    \
-        FASTSGD_LOAD(cell1, (w) + 2 * (ptrdiff_t)(columns)[1]);                                    \
-        FASTSGD_LOAD(cell2, (w) + 2 * (ptrdiff_t)(columns)[2]);                                    \
-        FASTSGD_LOAD(cell3, (w) + 2 * (ptrdiff_t)(columns)[3]);                                    \
-        low = __builtin_shufflevector(cell0, cell1, 0, 1, 2, 3);                                   \
-        high = __builtin_shufflevector(cell2, cell3, 0, 1, 2, 3);                                  \
+        FASTSGD_LOAD_TWO(columns, w, 0, low);                                                      \
+        FASTSGD_LOAD_TWO(columns, w, 2, high);                                                     \
         (first) = __builtin_shufflevector(low, high, 0, 2, 4, 6);                                  \
         (second) = __builtin_shufflevector(low, high, 1, 3, 5, 7);                                 \
     } while (0)
 #define FASTSGD_STORE_PAIRS_f32(columns, w, first, second)                                         \
     do {                                                                                           \
-        const fastsgd_sixteen_f32 low = FASTSGD_LOW_4(first, second), high = FASTSGD_HIGH_4(first, second);\
-        const fastsgd_eight_f32 cell0 = __builtin_shufflevector(low, low, 0, 1);                   \
-        const fastsgd_eight_f32 cell1 = __builtin_shufflevector(low, low, 2, 3);                   \
-        const fastsgd_eight_f32 cell2 = __builtin_shufflevector(high, high, 0, 1);                 \
-        const fastsgd_eight_f32 cell3 = __builtin_shufflevector(high, high, 2, 3);                 \
-        memcpy((w) + 2 * (ptrdiff_t)(columns)[0], &cell0, sizeof cell0);                           \
-        memcpy((w) + 2 * (ptrdiff_t)(columns)[1], &cell1, sizeof cell1);                           \
-        memcpy((w) + 2 * (ptrdiff_t)(columns)[2], &cell2, sizeof cell2);                           \
-        memcpy((w) + 2 * (ptrdiff_t)(columns)[3], &cell3, sizeof cell3);                           \
+        const fastsgd_sixteen_f64 low = (fastsgd_sixteen_f64)FASTSGD_LOW_4(first, second);         \
+        const fastsgd_sixteen_f64 high = (fastsgd_sixteen_f64)FASTSGD_HIGH_4(first, second);       \
+        FASTSGD_STORE_CELL(columns, w, 0, low, 0);                                                 \
+        FASTSGD_STORE_CELL(columns, w, 1, low, 1);                                                 \
+        FASTSGD_STORE_CELL(columns, w, 2, high, 0);                                                \
+        FASTSGD_STORE_CELL(columns, w, 3, high, 1);                                                \
     } while (0)
 #define FASTSGD_LOAD_PAIRS_f64(columns, w, first, second)                                          \
     do {                                                                                           \

@@ -3,8 +3,8 @@
  * on in the row.
  *
  * Sums run as in simd.h, RUN products at a time in the data's type and from there on in double, in one order whatever
- * the vectors; so the weights are bitwise the same on every CPU. Those of one output, at the end, in that type alone
- * where rows are short.
+ * the vectors; so the weights are bitwise the same on every CPU. Those of one output in longer runs, and in that type
+ * alone where rows are shorter.
  */
 #ifndef FASTSGD_CSR_H
 #define FASTSGD_CSR_H
@@ -215,15 +215,16 @@ enum { GATHERED = 32 }; /* nonzeros from which vectors pay: more at once, but a 
 
 #define FASTSGD_DEFINE_DOT_FOURS(T, TS, I, IS, AT)                                                 \
     /* What `dot` adds up, of whole fours by vectors: as many nonzeros as `done` says then. */     \
-    FASTSGD_INLINE double fastsgd_dot_fours_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, const T *w,\
-                                                        ptrdiff_t pitch, ptrdiff_t *done,          \
-                                                        fastsgd_sixteen_##TS *squares, ptrdiff_t ahead)\
+    FASTSGD_INLINE T fastsgd_dot_fours_##TS##_##IS(const T *x, const I *columns, ptrdiff_t nnz, const T *w,\
+                                                   ptrdiff_t pitch, ptrdiff_t *done, fastsgd_sixteen_##TS *squares,\
+                                                   ptrdiff_t ahead)                                \
     {                                                                                              \
+        enum { ALL = 4 * LONG_RUN };                                                               \
         double sums[4] = {0};                                                                      \
         ptrdiff_t j = 0;                                                                           \
         (void)columns;                                                                             \
-        while (j + 4 <= nnz) {                                                                     \
-            const ptrdiff_t end = nnz - j < 4 * RUN ? nnz - 3 : j + 4 * RUN;                       \
+        do {                                                                                       \
+            const ptrdiff_t end = nnz - j < ALL ? nnz - 3 : j + ALL;                               \
             fastsgd_sixteen_##TS parts[FASTSGD_SIXTEENS(T)] = {{0}};                               \
             do {                                                                                   \
                 if (ahead != 0) {                                                                  \
@@ -235,11 +236,13 @@ enum { GATHERED = 32 }; /* nonzeros from which vectors pay: more at once, but a 
                 if (squares != NULL)                                                               \
                     fastsgd_add_squares_##TS(squares, x + j);                                      \
             } while ((j += 4) < end);                                                              \
+            *done = j;                                                                             \
+            if (nnz < ALL + 4)                                                                     \
+                return FASTSGD_SUM_OF_FOUR(T, parts);                                              \
             for (ptrdiff_t i = 0; i < 4; i++)                                                      \
                 sums[i] += (double)FASTSGD_LANE(T, parts, i);                                      \
-        }                                                                                          \
-        *done = j;                                                                                 \
-        return (sums[0] + sums[1]) + (sums[2] + sums[3]);                                          \
+        } while (j + 4 <= nnz);                                                                    \
+        return (T)((sums[0] + sums[1]) + (sums[2] + sums[3]));                                     \
     }
 
 #define FASTSGD_DEFINE_ONE(T, TS, I, IS, AT)                                                       \
@@ -256,7 +259,7 @@ enum { GATHERED = 32 }; /* nonzeros from which vectors pay: more at once, but a 
         ptrdiff_t j = 0;                                                                           \
         (void)columns;                                                                             \
         if (nnz >= GATHERED)                                                                       \
-            sum = (T)fastsgd_dot_fours_##TS##_##IS(x, columns, nnz, w, pitch, &j, squares != NULL ? all : NULL, ahead);\
+            sum = fastsgd_dot_fours_##TS##_##IS(x, columns, nnz, w, pitch, &j, squares != NULL ? all : NULL, ahead);\
         else {                                                                                     \
             T sums[4] = {0};                                                                       \
             for (; j + 4 <= nnz; j += 4) {                                                         \

@@ -27,7 +27,6 @@ cdef extern from *:
 
 # C macros: the kernel is chosen by the types of x and columns.
 cdef extern from "csr.h" nogil:
-    void prefetch_line "FASTSGD_PREFETCH"(const void* address)
     void fastsgd_prefetch(const void* start, Py_ssize_t size)
     void fastsgd_prefetch_two(const void* start, const void* other, Py_ssize_t size)
     double norm "fastsgd_norm"(...)     # (x, n)

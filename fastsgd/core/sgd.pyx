@@ -16,8 +16,8 @@ from .adaptive cimport (
 )
 from .cross_entropy cimport LogLoss
 from .job cimport (
-    FEW_PAGES, Bounds, Job, add_logarithm, differentiate, differentiate_one, find_row, look_ahead, look_at_signals,
-    norm_of, plan_move, read_target, row_ahead, row_bounds, shrink,
+    BEGINNING, FEW_NUMBERS, Bounds, Job, add_logarithm, differentiate, differentiate_one, find_row, look_ahead,
+    look_at_signals, norm_of, plan_move, read_target, row_ahead, row_bounds, shrink,
 )
 from .losses cimport Loss
 from .merge cimport Rounds
@@ -86,7 +86,7 @@ def train(Loss loss, Settings settings, State state, const floating[::1] data, c
                    sample_weight, K, <double*>PyByteArray_AS_STRING(scratch))
     job.size, job.bias = weights.shape[0], &bias[0]
     job.ahead = weights_ahead(&indices[0], K, weights.shape[0] * sizeof(floating))
-    job.scattered = data.shape[0] > FEW_PAGES
+    job.beginning = BEGINNING if data.shape[0] > FEW_NUMBERS else 0
     if running != NULL:
         job.average_bias = &average_bias[0]
     job.counted = got != NULL or (job.l2 > 0 and job.batch > 1)
@@ -189,10 +189,10 @@ cdef Py_ssize_t divide_workspace(Adaptive* a, Py_ssize_t K, Py_ssize_t longest, 
 cdef Job open_job(Loss loss, Settings settings, State state, const uint32_t[::1] order, Bounds bounds,
                   Py_ssize_t width, const double[::1] sample_weight, Py_ssize_t K, double* scratch):
     """A pass of K outputs; `scratch` has K numbers for each row of a batch and three more. The caller sets size, ahead,
-    bias, average_bias, scattered, counted and followed."""
+    bias, average_bias, beginning, counted and followed."""
     cdef Job job
     job.order, job.rows, job.batch, job.K = &order[0], order.shape[0], settings.batch_size, K
-    job.bounds, job.scattered, job.width = bounds, False, width
+    job.bounds, job.beginning, job.width = bounds, 0, width
     job.sample_weight = job.average_bias = job.bias = NULL
     if sample_weight is not None:
         job.sample_weight = &sample_weight[0]
