@@ -16,7 +16,8 @@ from .core.state import State
 
 # Multiply-adds that scores are shared out by: about a thousandth of a second.
 NONZEROS_PER_SLICE = 1_000_000
-NUMBERS_PER_BLOCK = 1 << 18  # of dense rows, so that they stay in the cache;
+NUMBERS_PER_CALL = 1 << 24  # of dense rows, some hundredths of a second, so that Ctrl-C gets through in between;
+NUMBERS_PER_BLOCK = 1 << 18  # or so that they stay in the cache;
 FEWEST_ROWS = 32  # but with fewer the weights would be read too often
 
 
@@ -66,12 +67,14 @@ def decision(
 
 
 def _multiply(rows: Rows, coef: Array, out: Array, checked: bool) -> None:
-    """X W^T by BLAS, of rows that fit the cache, so that a look at them does not read X from memory once more.
+    """X W^T by BLAS. Not a finite number if a value of the row is none.
 
-    NaN if a value is not finite: BLAS may leave out what it multiplies by 0.
+    Where weights are 0 this takes a look at the values, since BLAS may leave out what it multiplies by 0: at rows that
+    fit the cache, so that X is not read from memory once more.
     """
     X, W = rows.data.reshape(rows.shape), coef.T
-    step = max(FEWEST_ROWS, NUMBERS_PER_BLOCK // rows.shape[1])
+    checked = checked or bool(W.all())
+    step = max(FEWEST_ROWS, (NUMBERS_PER_CALL if checked else NUMBERS_PER_BLOCK) // rows.shape[1])
     with np.errstate(over="ignore", invalid="ignore"):
         for first in range(0, len(out), step):
             part = X[first : first + step]

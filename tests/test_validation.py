@@ -227,7 +227,7 @@ def test_scores_of_many_rows_name_the_fault(index, dtype, classes, n_jobs, monke
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("classes", [2, 5])
 def test_scores_of_many_dense_rows_name_the_fault(dtype, classes, monkeypatch):
-    """They are looked at block by block, and a weight of 0 hides nothing."""
+    """They are looked at block by block where a weight is 0, since that would hide it; otherwise the scores tell."""
     monkeypatch.setattr(fastsgd._scores, "NUMBERS_PER_BLOCK", 400)
     monkeypatch.setattr(fastsgd._scores, "FEWEST_ROWS", 1)
     random, d = np.random.default_rng(0), 30
@@ -238,12 +238,14 @@ def test_scores_of_many_dense_rows_name_the_fault(dtype, classes, monkeypatch):
     np.testing.assert_array_equal(
         model.predict(good), scores.argmax(axis=1) if classes > 2 else (scores[:, 0] > 0).astype(int)
     )
-    model.coef_ = np.zeros_like(model.coef_)
-    for row, value in itertools.product((0, 12, 13, 50, 100), (np.nan, np.inf)):
-        with pytest.raises(ValueError, match=rf"(NaN|infinity) at row {row}, column 7\b"):
-            model.predict(put(good, (row, 7), value))
-        with pytest.raises(ValueError, match=r"(NaN|infinity) at row 0, column 7\b"):
-            model.predict(put(good, (row, 7), value)[row : row + 1])
+    assert model.coef_.all()
+    for coef in (model.coef_, put(model.coef_, (0, 7), 0.0), np.zeros_like(model.coef_)):
+        model.coef_ = coef
+        for row, value in itertools.product((0, 12, 13, 50, 100), (np.nan, np.inf, -np.inf)):
+            with pytest.raises(ValueError, match=rf"(NaN|infinity) at row {row}, column 7\b"):
+                model.predict(put(good, (row, 7), value))
+            with pytest.raises(ValueError, match=r"(NaN|infinity) at row 0, column 7\b"):
+                model.predict(put(good, (row, 7), value)[row : row + 1])
 
 
 @pytest.mark.parametrize("shape", [(N, D, 1), (N,), (N, -1), (-1, D), (N + 1, D), (None, D), "ab"])
