@@ -3,8 +3,8 @@
  * on in the row.
  *
  * Sums run as in simd.h, RUN products at a time in the data's type and from there on in double, in one order whatever
- * the vectors; so the weights are bitwise the same on every CPU. Those of one output in longer runs, and in that type
- * alone where rows are shorter.
+ * the vectors; so the weights are bitwise the same on every CPU. Those of one output take LONG_RUN products a lane,
+ * and are in that type alone where rows have no more.
  */
 #ifndef FASTSGD_CSR_H
 #define FASTSGD_CSR_H

@@ -71,7 +71,7 @@
         const fastsgd_sums_##TS copy = *sums; /* in registers: stores to w might change the original */\
         vector squares[SPAN / WIDTH] = {{0}}, abs[SPAN / WIDTH] = {{0}};                           \
         for (; j + n <= nnz; j += n) {                                                             \
-            if (FASTSGD_RARE(!FASTSGD_RISING_##BYTES(IS, n, (columns + j)))) {                                 \
+            if (FASTSGD_RARE(!FASTSGD_RISING_##BYTES(IS, n, (columns + j)))) {                     \
                 /* A column may come twice: one after the other. */                                \
                 for (int i = 0; i < n; i++) {                                                      \
                     const ptrdiff_t at = (ptrdiff_t)columns[j + i] * pitch;                        \
@@ -85,7 +85,7 @@
                 vector xs, ws, qs = {0}, as = {0}, *beside = l1 ? &qs : &as;                       \
                 FASTSGD_LOAD(xs, x + j + v * WIDTH);                                               \
                 if (pitch == 2)                                                                    \
-                    FASTSGD_LOAD_PAIRS_##BYTES(TS, at, w, ws, *beside);                         \
+                    FASTSGD_LOAD_PAIRS_##BYTES(TS, at, w, ws, *beside);                            \
                 else {                                                                             \
                     ws = (vector)FASTSGD_SCATTERED_##TS##_##BYTES(w, at);                          \
                     if (l1)                                                                        \
@@ -95,7 +95,7 @@
                 }                                                                                  \
                 fastsgd_vector_step_##TS##_##BYTES(l1, averaged, summed, c, &xs, &ws, &qs, &as, &copy, squares + v, abs + v);\
                 if (pitch == 2)                                                                    \
-                    FASTSGD_STORE_PAIRS_##BYTES(TS, at, w, ws, *beside);                        \
+                    FASTSGD_STORE_PAIRS_##BYTES(TS, at, w, ws, *beside);                           \
                 else                                                                               \
                     for (int i = 0; i < WIDTH; i++) {                                              \
                         w[at[i]] = ws[i];                                                          \

@@ -127,7 +127,7 @@ static inline void fastsgd_prefetch_two(const void *one, const void *other, ptrd
 enum {
     LINE = 64,      /* bytes of running sums of a dot product, */
     LONG_RUN = 64,  /* and products that each takes in the data's type before they go to double, */
-    RUN = 16,       /* or where lanes are fewer: on CSR and on short rows; */
+    RUN = 16,       /* or of several outputs on CSR; */
     TOGETHER = 5,   /* outputs that read a dense row at once */
     BLOCK = 64      /* outputs that a step with an account takes at once */
 };
