@@ -16,9 +16,7 @@ from .core.state import State
 
 # Multiply-adds that scores are shared out by: about a thousandth of a second.
 NONZEROS_PER_SLICE = 1_000_000
-PRODUCTS_PER_CALL = 1 << 28  # of BLAS, some hundredths of a second, so that Ctrl-C gets through in between;
-FEWEST_OUTPUTS = 16  # reading a number takes it as long as so many products
-NUMBERS_PER_BLOCK = 1 << 18  # of dense rows, so that they stay in the cache;
+NUMBERS_PER_BLOCK = 1 << 20  # of dense rows, so that they stay in the cache and Ctrl-C gets through between two;
 FEWEST_ROWS = 32  # but with fewer the weights would be read too often
 
 
@@ -75,8 +73,7 @@ def _multiply(rows: Rows, coef: Array, out: Array, checked: bool) -> None:
     """
     X, W = rows.data.reshape(rows.shape), coef.T
     checked = checked or (len(out) > len(coef) and bool(W.all()))  # fewer rows are the shorter look
-    numbers = PRODUCTS_PER_CALL // max(FEWEST_OUTPUTS, len(coef)) if checked else NUMBERS_PER_BLOCK
-    step = max(FEWEST_ROWS, numbers // rows.shape[1])
+    step = max(FEWEST_ROWS, NUMBERS_PER_BLOCK // rows.shape[1])
     with np.errstate(over="ignore", invalid="ignore"):
         for first in range(0, len(out), step):
             part = X[first : first + step]

@@ -229,7 +229,6 @@ def test_scores_of_many_rows_name_the_fault(index, dtype, classes, n_jobs, monke
 def test_scores_of_many_dense_rows_name_the_fault(dtype, classes, monkeypatch):
     """They are looked at block by block where a weight is 0, since that would hide it; otherwise the scores tell."""
     monkeypatch.setattr(fastsgd._scores, "NUMBERS_PER_BLOCK", 400)
-    monkeypatch.setattr(fastsgd._scores, "PRODUCTS_PER_CALL", 400 * 16)
     monkeypatch.setattr(fastsgd._scores, "FEWEST_ROWS", 1)
     random, d = np.random.default_rng(0), 30
     good = random.standard_normal((101, d)).astype(dtype)
